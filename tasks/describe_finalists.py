@@ -95,7 +95,7 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
     description = {**dataset.description, **head.description}
     if isinstance(dataset.output_size, tuple):  # the outputs of all rows may be larger than the memory
         return _of_several_axes(setting, dataset, held, description)
-    dataset = replace(dataset, row_numbers=numbers_for(dataset, setting.data.folder, setting.study.name))
+    dataset = replace(dataset, row_numbers=numbers_for(setting.data.folder, setting.study.name))
     with tempfile.TemporaryDirectory() as folder:
         files = [_fetched(setting, run, Path(folder) / str(place)) for place, run in enumerate(runs)]
         outputs, costs = _outputs(dataset, rows, files, description)

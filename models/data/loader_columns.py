@@ -126,8 +126,8 @@ class Doubt:
     def said(self) -> str:
         """How to state that they are examples; empty for batches, of which only the last one is smaller."""
         first, last = self._sizes[:-1], self._sizes[-1:]
-        is_sure = bool(first) and len(set(first)) == 1 and last[0] < first[0]
-        if is_sure or not self._sizes:
+        is_certain = bool(first) and len(set(first)) == 1 and last[0] < first[0]
+        if is_certain or not self._sizes:
             return ""
         return FOR_EXAMPLES
 

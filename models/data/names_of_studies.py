@@ -1,13 +1,13 @@
 """Names of classes by study, beside prepared data: studies on the same data may name its classes in different ways."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from nightune.models.data.class_names import described_names
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.whole_files import replace_text
 
 FOLDER, NAMES = "class_names", "class_names"  # in the folder of the data; in a description
 
@@ -19,10 +19,7 @@ def keep_names(dataset: Dataset, folder: Path, study: str) -> None:
     if _held(file) == names:
         return
     file.parent.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as written:
-        json.dump(names, written, ensure_ascii=False)
-    Path(written.name).chmod(0o644)
-    Path(written.name).replace(file)
+    replace_text(file, json.dumps(names, ensure_ascii=False))
 
 
 def names_for(dataset: Dataset, folder: Path, study: str, stated: Sequence[str]) -> dict[str, list[str]]:

@@ -1,12 +1,14 @@
 """Numbers of rows in the source by study: sources with other rows may give the same data."""
 
-import tempfile
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.whole_files import replace_file
 
 FOLDER = "row_numbers"  # in the folder of the data
 
@@ -18,16 +20,18 @@ def keep_numbers(dataset: Dataset, folder: Path, study: str) -> None:
     """
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=place, suffix=".tmp", delete=False) as written:
-        np.savez(written, **dict(dataset.row_numbers))  # type: ignore[arg-type]
-    Path(written.name).chmod(0o644)
-    Path(written.name).replace(place / f"{study}.npz")
+    replace_file(place / f"{study}.npz", lambda file: np.savez(file, **dict(dataset.row_numbers)))  # type: ignore[arg-type]
 
 
-def numbers_for(dataset: Dataset, folder: Path, study: str) -> Mapping[str, np.ndarray]:
-    """Return the numbers that were kept for a study; for data of an earlier version those beside the data."""
-    file = folder / FOLDER / f"{study}.npz"
-    if not file.exists():
-        return dataset.row_numbers
-    with np.load(file, allow_pickle=False) as held:
+def numbers_for(folder: Path, study: str) -> Mapping[str, np.ndarray]:
+    """Return the numbers that were kept for a study; none where the file is missing or damaged.
+
+    Only reports show them.
+    """
+    with (
+        suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile),
+        (folder / FOLDER / f"{study}.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as held,
+    ):
         return dict(held)
+    return {}

@@ -12,6 +12,7 @@ from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.files.csv_dialects import UTF_8, settle_dialect
 from nightune.models.data.files.csv_tables import read_csv
 from nightune.models.data.files.kinds import kind_of
+from nightune.models.data.files.lost_rows import cut_off
 from nightune.models.data.files.other_content import refuse_other_content
 from nightune.models.data.files.packed import unpacked
 from nightune.models.data.parts import join_arrays
@@ -81,7 +82,7 @@ def _read(name: str, source: str, settings: DataSettings, folder: Path) -> Table
 def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: Path) -> Table:
     """Join the files, all written like that of the training rows, as texts; then read them like one file."""
     texts = {}
-    options, findings = settings.options, tuple[str, ...]()
+    options, findings, cut = settings.options, tuple[str, ...](), tuple[str, ...]()
     for name, source in sources.items():
         try:
             file = existing_place(source, folder)
@@ -89,6 +90,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
             with unpacked(file) as plain:
                 dialect = settle_dialect(plain, options, file.name)
                 texts[name] = read_csv(plain, None, dialect, file.name)
+                cut += cut_off(plain, dialect, len(texts[name].columns), file.name)
         except InputError as error:
             raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
         if name == "train":
@@ -102,7 +104,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
         table = read_source(str(file), folder, settings.numeric, settings.as_written, written)
     assert isinstance(table, Table)  # as every CSV file
     form = {**table.form, **({"escape": options.escape} if options.escape else {})}
-    return replace(table, parts=parts, findings=(*findings, *table.findings), form=form)
+    return replace(table, parts=parts, findings=(*findings, *cut, *table.findings), form=form)
 
 
 def _join_tables(tables: Mapping[str, Table], source: str) -> Table:

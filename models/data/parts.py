@@ -111,12 +111,28 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
         else np.concatenate([each.weights for each in parts.values() if each.weights is not None]),
         findings=tuple(dict.fromkeys(finding for each in parts.values() for finding in each.findings)),
         keys={**keys, "part": pd.Series(named, name="part")},
+        class_names=_class_names(parts, source),
+        has_order=all(each.has_order for each in parts.values()),
         numbers=np.concatenate([np.arange(row_count(each.inputs)) for each in parts.values()]),
     )
 
 
 def _column_names(arrays: Arrays) -> Any:
     return arrays.target_names, dict(arrays.head_columns)
+
+
+def _class_names(parts: Mapping[str, Arrays], source: str) -> tuple[str, ...]:
+    """Return the names of classes by their numbers; InputError where a number is another class in another part."""
+    known: tuple[str, ...] = ()
+    for name, each in parts.items():
+        differing = [pair for pair in zip(known, each.class_names, strict=False) if pair[0] != pair[1]]
+        if differing:
+            one, other = differing[0]
+            problem = f"class {known.index(one)} is {other!r} in {name!r}, and {one!r} in {next(iter(parts))!r}"
+            remedy = "number the classes alike in all parts; folders of images need one for each class, empty ones too"
+            raise InputError(KEY, f"{source}: {problem}; {remedy}")
+        known = max(known, each.class_names, key=len)
+    return known
 
 
 def _refuse_some_weights(parts: Mapping[str, Arrays], source: str) -> None:

@@ -10,6 +10,7 @@ from nightune.models.data.array_keys import ARRAYS, find_names, known_names, rea
 from nightune.models.data.batches import are_batches, read_batches
 from nightune.models.data.class_names import names_of
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.files.repeated_names import refuse_repeated
 from nightune.models.data.head_arrays import only_target, read_heads, refuse_weights_by_head, several_targets
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.named_columns import tidy
@@ -183,8 +184,7 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str, options: Sour
     several = several_inputs(inputs_given, rows, source)
     is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
     names = tuple(map(str, targets_given.columns)) if is_named else None
-    if names and len(set(names)) < len(names):
-        raise InputError(KEY, f"{source} returned targets with several columns of one name; rename them")
+    refuse_repeated(names or (), f"{source}: the table of targets")
     if several is not None:
         _refuse_other_targets(targets, source)
         tree, findings = read_several(several, len(targets), source)

@@ -7,7 +7,6 @@ test row, and only `SealedExamples.open` reads them.
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +17,7 @@ import numpy as np
 
 from nightune.models.data.dataset import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
 from nightune.models.data.placement import Placement, place
+from nightune.models.data.whole_files import replace_file, replace_text
 from nightune.models.errors import DamagedDataError
 from nightune.models.serving.input_trees import ArrayTree, arrays_of, is_several, read_shape
 from nightune.models.serving.labels import as_text
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 EXAMPLE, SEALED = "example.parquet", "sealed"
 PROFILE = "profile.json"  # how columns were read and are distributed; no training reads it
 GROUPS = "test_groups.npy"  # in the sealed folder
-ROW_NUMBERS = ("validation", "ranking")  # the splits whose rows have their numbers in the source stored
 
 # Errors of files that are truncated, or that another version of a library wrote.
 _DAMAGES = (OSError, ValueError, EOFError, KeyError)
@@ -45,7 +44,6 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     if folder.exists():
         _add_groups(dataset, folder)
         _write_profile(dataset, folder)
-        _renumber(dataset, folder)
         _change_names(dataset, folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
@@ -90,9 +88,6 @@ def open_dataset(folder: Path) -> Dataset:
         description=description,
         ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
         example=example,
-        row_numbers={
-            name: numbers for name in ROW_NUMBERS if (numbers := _read_numbers(folder, name, sizes)) is not None
-        },
     )
     count = description["split"].get("folds", 0)
     return dataset.with_folds(
@@ -143,8 +138,6 @@ def _write(dataset: Dataset, folder: Path) -> None:
         parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
     text = json.dumps(dataset.description, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-    for name, numbers in dataset.row_numbers.items():
-        np.save(_numbers_file(folder, name), numbers, allow_pickle=False)
     (folder / SEALED).mkdir()
     test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
     _write_arrays(test, folder / SEALED / "test")
@@ -165,10 +158,7 @@ def _write_profile(dataset: Dataset, folder: Path) -> None:
         "classes": dataset.class_counts,
         "distributions": dataset.distributions,
     }
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".json", delete=False, encoding="utf-8") as written:
-        json.dump(profile, written, ensure_ascii=False, allow_nan=False)
-    Path(written.name).chmod(0o644)
-    Path(written.name).replace(file)
+    replace_text(file, json.dumps(profile, ensure_ascii=False, allow_nan=False))
 
 
 def _fold_names(count: int) -> list[tuple[str, str]]:
@@ -184,45 +174,7 @@ def _add_groups(dataset: Dataset, folder: Path) -> None:
         return
     groups = dataset.test.open(Purpose.PREPARATION, record=lambda: None).groups
     if groups is not None:
-        _replace(sealed / GROUPS, groups)
-
-
-def _renumber(dataset: Dataset, folder: Path) -> None:
-    """Write the numbers of rows in the source where those of the saved data are missing or of another source."""
-    for name in ROW_NUMBERS:
-        file, numbers = _numbers_file(folder, name), dataset.row_numbers.get(name)
-        if numbers is None:
-            file.unlink(missing_ok=True)
-        elif not np.array_equal(_loaded(file), numbers):
-            _replace(file, numbers)
-
-
-def _read_numbers(folder: Path, name: str, sizes: Mapping[str, int]) -> np.ndarray | None:
-    """Return the numbers of a split's rows in the source; None where the file is missing or damaged.
-
-    Only reports show them.
-    """
-    numbers = _loaded(_numbers_file(folder, name))
-    return numbers if numbers.shape == (sizes.get(name, 0),) else None
-
-
-def _loaded(file: Path) -> np.ndarray:
-    """Return the array of a file; an empty one where it is missing or damaged."""
-    with suppress(*_DAMAGES):
-        return np.asarray(np.load(file, allow_pickle=False))
-    return np.empty((0, 0))
-
-
-def _numbers_file(folder: Path, name: str) -> Path:
-    return folder / f"{name}_rows.npy"
-
-
-def _replace(place: Path, array: np.ndarray) -> None:
-    """Write an array file in one step."""
-    with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".npy", delete=False) as file:
-        np.save(file, array, allow_pickle=False)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(place)
+        replace_file(sealed / GROUPS, lambda file: np.save(file, groups, allow_pickle=False))
 
 
 def _change_names(dataset: Dataset, folder: Path) -> None:
@@ -233,10 +185,7 @@ def _change_names(dataset: Dataset, folder: Path) -> None:
             return
         named = {name: each for name, each in held.items() if name != "class_names"}
         named |= {name: each for name, each in dataset.description.items() if name == "class_names"}
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".json", delete=False, encoding="utf-8") as file:
-            file.write(json.dumps(named, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(folder / DESCRIPTION)
+        replace_text(folder / DESCRIPTION, json.dumps(named, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:

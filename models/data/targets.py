@@ -110,7 +110,12 @@ def are_positions(raw: RawData) -> bool:
 def read_positions(raw: RawData) -> Targets:
     """Read a class at each position: whole numbers, or one 1 in the last axis. Classes are named by their numbers."""
     settled = settle_positions(raw.targets, raw.ignore_class, raw.target_key)
-    return Targets(settled.indices, POSITIONS, settled.classes, settled.findings, shape=settled.shape)
+    findings = settled.findings
+    if raw.task != POSITIONS and raw.targets.ndim == 2:
+        finding = f"target: whole numbers in {raw.targets.shape[1]} columns are read as a class at each position"
+        remedy = "if each column is a target of its own, return them by name: (x, {'a': y[:, 0], …})"
+        findings = (f"{finding}, of {len(settled.classes)} classes; {remedy}", *findings)
+    return Targets(settled.indices, POSITIONS, settled.classes, findings, shape=settled.shape)
 
 
 def _refuse_ignored_class(raw: RawData) -> None:

@@ -20,17 +20,8 @@ from nightune.models.error_causes import cause_of, eager_remedy, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.column_architectures import text, wide_deep
-from nightune.models.networks.fitting_inputs import (
-    refuse_indices,
-    refuse_several,
-    shown_inputs,
-)
-from nightune.models.networks.fitting_outputs import (
-    fitting_heads,
-    fitting_shape,
-    refuse_other_heads,
-    refuse_other_size,
-)
+from nightune.models.networks.fitting_inputs import refuse_indices, refuse_several, shown_inputs
+from nightune.models.networks.fitting_outputs import fit_outputs, refuse_other_model
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.layer_blocks import Activation, Dropout, Size, block, checked_sizes, last_layers
 from nightune.models.networks.noise import hashed_noise
@@ -161,29 +152,19 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     code = (folder / architecture.rpartition(":")[0]).parent
     if is_reference(architecture):
         import_tensorflow_if_installed()
-    shape: tuple[int | None, ...] = ()
     try:
         with isolated_random(), folder_on_path(code) if is_reference(architecture) else nullcontext():
             keras.utils.set_random_seed(seed)
             with following_seed(seed), hashed_noise():
-                model = function(*arguments.args, **arguments.kwargs)
-                if isinstance(model, keras.Model) and isinstance(output_size, dict):
-                    refuse_unused_methods(model)
-                    model = fitting_heads(model, input_shape, output_size, training_inputs)
-                elif isinstance(model, keras.Model):
-                    shape = fitting_shape(model, input_shape)
+                made = function(*arguments.args, **arguments.kwargs)
+                model, shape = fit_outputs(made, input_shape, output_size, training_inputs)
     except (InputError, MemoryError):
         raise
     except Exception as error:
         line, held = users_line(error, code), _held(input_shape, output_size)
         raised = f"{cause_of(error)}{f' ({line})' if line else ''}{held}{eager_remedy(error)}"
         raise InputError(KEY, f"{architecture} raised {raised}") from error
-    if not isinstance(model, keras.Model):
-        raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
-    if isinstance(output_size, dict):
-        refuse_other_heads(architecture, model, output_size)
-    else:
-        refuse_other_size(architecture, shape, output_size)
+    refuse_other_model(architecture, model, shape, output_size)
     refuse_unused_methods(model)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nightune.models.data.dataset import OutputSize
 from nightune.models.data.heads import of_head
 from nightune.models.errors import InputError
 from nightune.models.networks.fitting_inputs import refuse_other_inputs, refuse_other_outputs, take_one_output
@@ -10,8 +11,39 @@ from nightune.models.serving.input_trees import ShapeTree, batch_shape, zeros
 from nightune.models.techniques.losses import MORE_OUTPUTS
 from nightune.vocabulary import ARCHITECTURE as KEY
 
+Shape = tuple[int | None, ...]
 
-def fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]:
+
+def fit_outputs(model: Any, input_shape: ShapeTree, output_size: OutputSize, training_inputs: Any) -> tuple[Any, Shape]:
+    """Return a model and the shape of its outputs; of several heads a model with all in one row, and ().
+
+    What is no model of Keras is returned as it is.
+    """
+    import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
+
+    from nightune.models.networks.own_methods import refuse_unused_methods  # noqa: PLC0415 - Keras
+
+    if not isinstance(model, keras.Model):
+        return model, ()
+    if isinstance(output_size, dict):
+        refuse_unused_methods(model)
+        return _fitting_heads(model, input_shape, output_size, training_inputs), ()
+    return model, _fitting_shape(model, input_shape)
+
+
+def refuse_other_model(architecture: str, model: Any, shape: Shape, output_size: OutputSize) -> None:
+    """Refuse what is no model of Keras, and outputs of another shape than the data's targets."""
+    import keras  # noqa: PLC0415 - as above
+
+    if not isinstance(model, keras.Model):
+        raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
+    if isinstance(output_size, dict):
+        _refuse_other_heads(architecture, model, output_size)
+    else:
+        _refuse_other_size(architecture, shape, output_size)
+
+
+def _fitting_shape(model: Any, input_shape: ShapeTree) -> Shape:
     """Return the shape of the outputs for the data's inputs; a model without a graph is built with them."""
     from keras import Sequential  # noqa: PLC0415 - Keras
 
@@ -26,7 +58,7 @@ def fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]:
     return output_shape(model, zeros(input_shape))
 
 
-def fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], training_inputs: Any) -> Any:
+def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], training_inputs: Any) -> Any:
     """Return the model with the outputs of all heads in one row; a model without a graph is built by a call."""
     from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - Keras
     from nightune.models.networks.packed_models import pack  # noqa: PLC0415 - Keras
@@ -38,7 +70,7 @@ def fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], 
     return pack(model, tuple(sizes), input_shape, training_inputs)
 
 
-def refuse_other_size(architecture: str, shape: tuple[int | None, ...], size: int | tuple[int, ...]) -> None:
+def _refuse_other_size(architecture: str, shape: Shape, size: int | tuple[int, ...]) -> None:
     """Refuse outputs of another shape than the targets'; of a row of numbers, two for two classes fit, too."""
     if isinstance(size, tuple):
         refuse_other_outputs(architecture, shape[1:], size)
@@ -51,14 +83,14 @@ def refuse_other_size(architecture: str, shape: tuple[int | None, ...], size: in
         raise InputError(KEY, problem + remedy)
 
 
-def refuse_other_heads(architecture: str, model: Any, sizes: Mapping[str, int | tuple[int, ...]]) -> None:
+def _refuse_other_heads(architecture: str, model: Any, sizes: Mapping[str, int | tuple[int, ...]]) -> None:
     """Refuse a head whose outputs have another shape than its targets, by its name."""
     from nightune.models.networks.packed_models import packing_of  # noqa: PLC0415 - Keras
 
     packing = packing_of(model)
-    assert packing is not None  # `fitting_heads` made it
+    assert packing is not None  # `_fitting_heads` made it
     for name, shape in packing.shapes.items():
         try:
-            refuse_other_size(architecture, (None, *shape), sizes[name])
+            _refuse_other_size(architecture, (None, *shape), sizes[name])
         except InputError as error:
             raise InputError(error.key, f"head {name!r}: {of_head(error.message, name)}") from error

@@ -13,10 +13,8 @@ import keras
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers, is_part_of_keras
 from nightune.models.networks.packed_models import plain_model
-from nightune.models.techniques.losses import TrainingSettings
+from nightune.models.techniques.losses import FREEZE, TrainingSettings
 from nightune.vocabulary import listing, unknown_name
-
-KEY = "training.freeze"
 
 
 def set_phase(model: keras.Model, training: TrainingSettings, *, is_fine_tuning: bool) -> None:
@@ -34,7 +32,7 @@ def set_phase(model: keras.Model, training: TrainingSettings, *, is_fine_tuning:
             layer.trainable = True
     if not model.trainable_weights:
         problem = f"{list(training.frozen)} freezes all weights of the model, and nothing would be trained"
-        raise InputError(KEY, f"{problem}; name fewer layers ({listing(_names(model))})")
+        raise InputError(FREEZE, f"{problem}; name fewer layers ({listing(_names(model))})")
 
 
 def try_phases(model: keras.Model, training: TrainingSettings) -> int:
@@ -47,7 +45,7 @@ def try_phases(model: keras.Model, training: TrainingSettings) -> int:
     layers = _matching(model, training.frozen)
     if not any(layer.trainable_weights or not layer.trainable for layer in layers):
         problem = f"{list(training.frozen)} matches layers whose weights no training changes; name others"
-        raise InputError(KEY, f"{problem} ({listing(_names(model))}), or remove the key")
+        raise InputError(FREEZE, f"{problem} ({listing(_names(model))}), or remove the key")
     set_phase(model, training, is_fine_tuning=False)
     if training.second_phase:
         set_phase(model, training, is_fine_tuning=True)
@@ -61,7 +59,7 @@ def _matching(model: keras.Model, patterns: Sequence[str]) -> list[keras.layers.
         if not any(fnmatchcase(name, pattern) for name in names):
             bare = [each.name for each in _inside(model) if fnmatchcase(each.name, pattern)]
             problem = f"{pattern!r} matches layers without weights ({', '.join(bare)})" if bare else ""
-            raise InputError(KEY, problem or unknown_name(pattern, names, "layer"))
+            raise InputError(FREEZE, problem or unknown_name(pattern, names, "layer"))
     found = {
         id(layer): layer
         for name, layers in names.items()

@@ -22,6 +22,7 @@ from nightune.models.networks.head_settings import settings_of_one
 from nightune.models.networks.losses import (
     SHARES_LOSS,
     FlatLoss,
+    SmoothedCrossentropy,
     TrainedLoss,
     loss_of_shares,
     named_loss,
@@ -33,12 +34,13 @@ from nightune.models.networks.losses import (
 from nightune.models.networks.metrics import metrics, points
 from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_by_weight
 from nightune.models.networks.named_metrics import Named
-from nightune.models.networks.output_ranges import disturb, measure_outputs
+from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
 from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_unsuited_positions
 from nightune.models.networks.training_rows import TrainingRows
-from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
+from nightune.models.networks.unsuited_losses import refuse_unsuited
+from nightune.models.networks.witnesses import KEY, refuse_unreachable, settle_meaning
 from nightune.models.techniques.losses import (
     AUTO,
     CLASS_LOSSES,
@@ -138,7 +140,7 @@ class Head:
             smoothed = losses.BinaryCrossentropy(from_logits=self.is_logits, label_smoothing=label_smoothing)
             return self._of_rows(smoothed)
         if label_smoothing:
-            return _SmoothedCrossentropy(self.is_logits, label_smoothing)
+            return SmoothedCrossentropy(self.is_logits, label_smoothing)
         return losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
 
     def make_metric(self, name: str) -> Any:
@@ -194,19 +196,6 @@ class Head:
     def points(self, outputs: np.ndarray) -> np.ndarray:
         """Return the outputs that are point predictions: all, or of quantiles the one nearest to the median."""
         return points(outputs, self.quantiles)
-
-
-class _SmoothedCrossentropy(losses.Loss):
-    """Smoothed cross-entropy for class indices; Keras supports smoothing for one-hot targets only."""
-
-    def __init__(self, is_logits: bool, label_smoothing: float) -> None:
-        super().__init__(name="smoothed_crossentropy")
-        self._is_logits, self._label_smoothing = is_logits, label_smoothing
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        classes = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras casts targets to floats
-        one_hot = ops.one_hot(classes, y_pred.shape[-1], dtype=y_pred.dtype)
-        return losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
 
 
 def read_head(
@@ -265,28 +254,9 @@ def _quantities(
     is_of_shares = rows.has_shares and training.loss == "crossentropy"
     loss = loss_of_shares() if is_of_shares else _stated_loss(training, "quantities", False, folder) or given
     if loss:
-        _refuse_unsuited(loss, model, rows)
+        refuse_unsuited(loss, model, rows)
     because = refuse_unreachable(model, rows.inputs, rows.target_range, rows.is_scaled, training.outputs)
     return Head("quantities", False, loss, tuple(training.quantiles or ()), because)
-
-
-def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) -> None:
-    """Refuse a loss that does not suit the targets: classes' losses, one direction, other units, negative counts."""
-    if loss.name in CLASS_LOSSES:
-        known = f"known for regression: {', '.join(QUANTITY_LOSSES)}, or path/to/file.py:function"
-        raise InputError(loss.key, f"the loss {loss.name} is for classes, but the task is regression ({known})")
-    if loss.name == "cosine" and rows.output_size == 1:
-        raise InputError(loss.key, "the loss cosine compares directions, and one quantity has none; use mse or mae")
-    if loss.name == SHARES_LOSS and not measure_outputs(model, rows.inputs).is_distribution:
-        remedy = "end in a softmax, in a function of your own instead of a built-in architecture"
-        raise InputError(loss.key, f"the loss {loss.name} of shares needs outputs that sum to 1; {remedy}")
-    if loss.needs_units and rows.is_scaled:
-        raise InputError("data.scale_target", f"true, but the loss {loss.name} needs targets as they are; remove it")
-    if loss.needs_positive_outputs:
-        least = rows.target_range[0] if rows.target_range else 0.0
-        if least < 0.0:
-            raise InputError(loss.key, f"the loss {loss.name} is for counts, and a target is {least:g}; use mse or mae")
-        refuse_negative(model, rows.inputs, loss)
 
 
 def _classes(

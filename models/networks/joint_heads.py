@@ -252,9 +252,8 @@ def _weights(training: TrainingSettings, given: CompiledHeads, names: Sequence[s
     weights = {name: 0.0 if name in untrained else float(given.weights.get(name, 1.0)) for name in names}
     negative = next((name for name in names if not 0.0 <= weights[name] < math.inf), None)
     if negative is not None:
-        raise InputError(
-            ARCHITECTURE, f"the model is compiled with the loss weight {weights[negative]} of {negative!r}"
-        )
+        problem = f"the model is compiled with the loss weight {weights[negative]} of {negative!r}"
+        raise InputError(ARCHITECTURE, f"{problem} (allowed: finite numbers from 0)")
     if not any(weights.values()):
         raise InputError(ARCHITECTURE, "the model is compiled with the loss weight 0 of each head: nothing is trained")
     return weights, "compiled by the model's function" if given.weights or untrained else "1 each"

@@ -67,6 +67,20 @@ class FlatLoss(losses.Loss):
         return self._loss.call(*(ops.reshape(each, (-1, self._size)) for each in (y_true, y_pred)))
 
 
+class SmoothedCrossentropy(losses.Loss):
+    """Smoothed cross-entropy for class indices; Keras supports smoothing for one-hot targets only."""
+
+    def __init__(self, is_logits: bool, label_smoothing: float) -> None:
+        super().__init__(name="smoothed_crossentropy")
+        self._is_logits, self._label_smoothing = is_logits, label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each example, (examples,)."""
+        classes = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras casts targets to floats
+        one_hot = ops.one_hot(classes, y_pred.shape[-1], dtype=y_pred.dtype)
+        return losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedLoss:
     """A loss in place of the task's default one, or of a known meaning of outputs.

@@ -13,12 +13,13 @@ from keras import losses, ops
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import has_mask
 from nightune.models.networks.constant_guesses import class_shares
+from nightune.models.networks.counted_metrics import counted_metric_loss
 from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
 from nightune.models.networks.metrics_by_weight import metrics_by_weight
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_walk import has_graph
 from nightune.models.networks.training_rows import TrainingRows
-from nightune.models.networks.weighted_metrics import Metric, counted_metric_loss
+from nightune.models.networks.weighted_metrics import Metric
 from nightune.models.techniques.losses import AUTO, HeadSettings
 from nightune.vocabulary import ARCHITECTURE, TASK_METRICS
 

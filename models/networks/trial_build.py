@@ -3,7 +3,7 @@
 import inspect
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import build_model, reads_training_inputs
 from nightune.models.serving.input_trees import ShapeTree, example_shape, row_count
-from nightune.models.techniques.losses import TrainingSettings
+from nightune.models.techniques.losses import FREEZE, TrainingSettings
 from nightune.models.techniques.precision import POLICIES
 from nightune.models.user_code import is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE
@@ -52,54 +52,82 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
-    from nightune.models.networks.frozen_layers import try_phases  # noqa: PLC0415 - as above
-    from nightune.models.networks.frozen_numbers import refuse_frozen_numbers, refuse_frozen_steps  # noqa: PLC0415 - as above
-    from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - as above
-    from nightune.models.networks.joint_heads import read_head  # noqa: PLC0415 - as above
-    from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
-    from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile  # noqa: PLC0415
-    from nightune.models.networks.packed_models import packing_of, plain_model  # noqa: PLC0415 - as above
-    from nightune.models.networks.repeated_builds import Build  # noqa: PLC0415 - as above
-    from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
-
     try:
         keras.backend.clear_session(free_memory=False)
-        size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
-        model = build_model(
-            architecture,
-            parameters,
-            shape,
-            size,
-            folder=folder,
-            seed=0,
-            training_inputs=rows.training_inputs,
-            vocabulary_sizes=rows.vocabulary_sizes,
-        )
+        model = _builder(architecture, parameters, training, rows, folder)(0, rows.training_inputs)
         _refuse_settings(architecture)
-        build = Build.of(model)
-        refuse_frozen_numbers(model, rows.inputs)
-        head = read_head(model, rows, training, folder)
-        if own_methods(model, ("compile",)):
-            optimizer, loss = keras.optimizers.SGD(), head.make_loss()
-            model.compile(optimizer, loss=loss, metrics=[])
-            refuse_replacing_compile(model, optimizer, loss)
-        if rows.are_weighted:
-            refuse_ignored_weights(plain_model(model), head, rows, folder)
-        refuse_frozen_steps(plain_model(model), head, rows)  # it compiles the model anew
-        head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
-        frozen = try_phases(model, training)
-        packing = packing_of(model)
-        outputs = output_shape(model, rows.two)[1:] if packing is None else packing.shapes
-        return TrialBuild(
-            head=head, shapes=(shape, outputs), parameters=int(model.count_params()), frozen=frozen, build=build
-        )
+        return _tried(model, training, rows, folder)
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:
         return TrialBuild(InputError(ARCHITECTURE, f"{architecture} ended the process: SystemExit({error.code!r})"))
     except InputError as error:
-        is_located = "(line " in error.message or error.key == "training.freeze"  # which the study states
-        return TrialBuild(error if is_located else _located(error, architecture, folder))
+        return TrialBuild(_located(error, architecture, folder))
+
+
+def _builder(
+    architecture: str, parameters: Mapping[str, Any], training: TrainingSettings, rows: "TrainingRows", folder: Path
+) -> Callable[[int, Any], Any]:
+    """Return a function from a seed and the inputs of the training split to a new model for these rows."""
+    from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - Keras
+
+    size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
+
+    def build(seed: int, training_inputs: Any) -> Any:
+        return build_model(
+            architecture,
+            parameters,
+            shape,
+            size,
+            folder=folder,
+            seed=seed,
+            training_inputs=training_inputs,
+            vocabulary_sizes=rows.vocabulary_sizes,
+        )
+
+    return build
+
+
+def _tried(model: Any, training: TrainingSettings, rows: "TrainingRows", folder: Path) -> TrialBuild:
+    """Settle the head of a built model, and try what training does with it; InputError as in `try_build`."""
+    from nightune.models.networks.frozen_layers import try_phases  # noqa: PLC0415 - Keras
+    from nightune.models.networks.frozen_numbers import refuse_frozen_numbers, refuse_frozen_steps  # noqa: PLC0415 - as above
+    from nightune.models.networks.joint_heads import read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
+    from nightune.models.networks.packed_models import packing_of, plain_model  # noqa: PLC0415 - as above
+    from nightune.models.networks.repeated_builds import Build  # noqa: PLC0415 - as above
+    from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
+
+    build = Build.of(model)
+    refuse_frozen_numbers(model, rows.inputs)
+    head = read_head(model, rows, training, folder)
+    _refuse_own_compile(model, head)
+    if rows.are_weighted:
+        refuse_ignored_weights(plain_model(model), head, rows, folder)
+    refuse_frozen_steps(plain_model(model), head, rows)  # it compiles the model anew
+    head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
+    frozen = try_phases(model, training)
+    packing = packing_of(model)
+    outputs = output_shape(model, rows.two)[1:] if packing is None else packing.shapes
+    return TrialBuild(
+        head=head,
+        shapes=(example_shape(rows.inputs), outputs),
+        parameters=int(model.count_params()),
+        frozen=frozen,
+        build=build,
+    )
+
+
+def _refuse_own_compile(model: Any, head: "Head") -> None:
+    """Refuse a method `compile` of the model's author that replaces what the study settles."""
+    import keras  # noqa: PLC0415 - as in try_build
+
+    from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile  # noqa: PLC0415 - Keras
+
+    if own_methods(model, ("compile",)):
+        optimizer, loss = keras.optimizers.SGD(), head.make_loss()
+        model.compile(optimizer, loss=loss, metrics=[])
+        refuse_replacing_compile(model, optimizer, loss)
 
 
 def _refuse_settings(architecture: str) -> None:
@@ -160,27 +188,13 @@ def repetition_problem(
 ) -> InputError | None:
     """Return why a user's function does not make a new model for each trial; `first` is one of these parameters."""
     from nightune.models.networks.frozen_layers import set_phase  # noqa: PLC0415 - Keras
-    from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - Keras
     from nightune.models.networks.repeated_builds import (  # noqa: PLC0415 - as above
         refuse_repeated_layers,
         refuse_weights_by_rows,
     )
 
-    size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
-
-    def build(seed: int, given: Any) -> Any:
-        return build_model(
-            architecture,
-            parameters,
-            shape,
-            size,
-            folder=folder,
-            seed=seed,
-            training_inputs=given,
-            vocabulary_sizes=rows.vocabulary_sizes,
-        )
-
     try:
+        build = _builder(architecture, parameters, training, rows, folder)
         last = partial(set_phase, training=training, is_fine_tuning=training.second_phase > 0)
         refuse_repeated_layers(first, lambda seed: build(seed, rows.training_inputs), rows.inputs, last)
         if rows.fold_inputs and reads_training_inputs(architecture, folder):
@@ -188,7 +202,7 @@ def repetition_problem(
     except MemoryError:
         return None
     except InputError as error:
-        return error if "(line " in error.message else _located(error, architecture, folder)
+        return _located(error, architecture, folder)
     return None
 
 
@@ -207,8 +221,11 @@ def _remarks(model: Any, rows: "TrainingRows", loss: str) -> Iterator[str]:
 
 
 def _located(error: InputError, architecture: str, folder: Path) -> InputError:
-    """Add where the function begins to an error that no line of it raised: a wrong result, a missing argument."""
-    if not is_reference(architecture):
+    """Add where the function begins to an error that no line of it raised: a wrong result, a missing argument.
+
+    The layers to freeze are the study's.
+    """
+    if not is_reference(architecture) or "(line " in error.message or error.key == FREEZE:
         return error
     try:
         function = inspect.unwrap(load_function(architecture, folder, ARCHITECTURE))

@@ -6,7 +6,7 @@ Each returns a loss, lower is better: 1 minus the metric where that is maximized
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -41,52 +41,6 @@ def label_metric_loss(metric: str, scores: np.ndarray, targets: np.ndarray) -> M
     return row_of(LABEL_METRICS, metric, "LABEL_METRICS in models/networks/weighted_metrics.py")(scores, targets)
 
 
-def counted_metric_loss(metric: str, predicted: np.ndarray, targets: np.ndarray, known: np.ndarray) -> Metric:
-    """Return the loss of one model of a class at each position, as a function of weights of rows.
-
-    All are (rows, positions): predicted and true classes from 0, and which positions have a class. A resample counts
-    the positions of its rows: accuracy, balanced_accuracy or f1_macro.
-    """
-    if metric not in COUNTED_METRICS:
-        raise LookupError(f"{metric!r} has no row: add one to COUNTED_METRICS in models/networks/weighted_metrics.py")
-    classes = int(max(predicted.max(), targets.max())) + 1
-    hits = _counts(targets, known & (predicted == targets), classes)
-    true, guessed = (_counts(codes, known, classes) for codes in (targets, predicted))
-    return partial(_counted, COUNTED_METRICS[metric], hits, true, guessed)
-
-
-def _counted(share: Callable[..., Values], hits: Any, true: Any, guessed: Any, weights: Weights) -> Values:
-    return 1.0 - share(weights @ hits, weights @ true, weights @ guessed)
-
-
-def _counts(codes: np.ndarray, chosen: np.ndarray, classes: int) -> np.ndarray:
-    """Return how many chosen positions of each row have each class, (rows, classes)."""
-    rows, columns = np.nonzero(chosen)
-    found = np.bincount(rows * classes + codes[rows, columns], minlength=len(codes) * classes)
-    return found.reshape(len(codes), classes).astype(np.float64)
-
-
-def _share_right(hits: np.ndarray, true: np.ndarray, _guessed: np.ndarray) -> Values:
-    return _ratio(hits.sum(axis=1), true.sum(axis=1))
-
-
-def _mean_recall(hits: np.ndarray, true: np.ndarray, _guessed: np.ndarray) -> Values:
-    occurring = true > 0
-    return _ratio((hits / np.where(occurring, true, 1.0)).sum(axis=1), occurring.sum(axis=1))
-
-
-def _mean_f1(hits: np.ndarray, true: np.ndarray, guessed: np.ndarray) -> Values:
-    occurring = true + guessed > 0
-    return _ratio((2.0 * hits / np.where(occurring, true + guessed, 1.0)).sum(axis=1), occurring.sum(axis=1))
-
-
-COUNTED_METRICS: dict[str, Callable[..., Values]] = {
-    "accuracy": _share_right,
-    "balanced_accuracy": _mean_recall,
-    "f1_macro": _mean_f1,
-}
-
-
 def is_row_mean(objective: str) -> bool:
     """Return whether an objective is a mean over rows; a user's metric need not be one."""
     return objective in OBJECTIVES and objective.removeprefix(VALIDATION_PREFIX) not in {**METRICS, **LABEL_METRICS}
@@ -110,7 +64,7 @@ def _area_under_curve(scores: np.ndarray, targets: np.ndarray) -> Metric:
         np.cumsum(weights[:, negatives], axis=1, out=below[:, 1:])
         chosen = weights[:, positives]
         won = np.einsum("rp,rp->r", chosen, below[:, lower] + below[:, not_above]) / 2
-        return 1.0 - _ratio(won, chosen.sum(axis=1) * below[:, -1])
+        return 1.0 - ratio(won, chosen.sum(axis=1) * below[:, -1])
 
     return loss
 
@@ -122,7 +76,7 @@ def _balanced_accuracy(predicted: np.ndarray, targets: np.ndarray) -> Metric:
     def loss(weights: Weights) -> Values:
         right, total = weights @ hits, weights @ sums
         occurring = total > 0
-        return 1.0 - _ratio((right / np.where(occurring, total, 1.0)).sum(axis=1), occurring.sum(axis=1))
+        return 1.0 - ratio((right / np.where(occurring, total, 1.0)).sum(axis=1), occurring.sum(axis=1))
 
     return loss
 
@@ -136,7 +90,7 @@ def _f1_macro(predicted: np.ndarray, targets: np.ndarray) -> Metric:
     def loss(weights: Weights) -> Values:
         right, total = weights @ hits, weights @ sums
         occurring = total > 0
-        return 1.0 - _ratio((2.0 * right / np.where(occurring, total, 1.0)).sum(axis=1), occurring.sum(axis=1))
+        return 1.0 - ratio((2.0 * right / np.where(occurring, total, 1.0)).sum(axis=1), occurring.sum(axis=1))
 
     return loss
 
@@ -145,7 +99,7 @@ def _root_mean_squared_error(values: np.ndarray, targets: np.ndarray) -> Metric:
     squares = np.mean((values - targets) ** 2, axis=1)
 
     def loss(weights: Weights) -> Values:
-        return np.sqrt(_ratio(weights @ squares, weights.sum(axis=1)))
+        return np.sqrt(ratio(weights @ squares, weights.sum(axis=1)))
 
     return loss
 
@@ -155,7 +109,7 @@ def _mean_of_roots(values: np.ndarray, targets: np.ndarray) -> Metric:
     squares = (values - targets) ** 2
 
     def loss(weights: Weights) -> Values:
-        means: Values = np.sqrt(_ratio(weights @ squares, weights.sum(axis=1, keepdims=True))).mean(axis=1)
+        means: Values = np.sqrt(ratio(weights @ squares, weights.sum(axis=1, keepdims=True))).mean(axis=1)
         return means
 
     return loss
@@ -169,7 +123,7 @@ def _unexplained_variance(values: np.ndarray, targets: np.ndarray) -> Metric:
     def loss(weights: Weights) -> Values:
         total = weights.sum(axis=1, keepdims=True)
         around = weights @ centred**2 - (weights @ centred) ** 2 / np.where(total > 0, total, 1.0)
-        shares: Values = _ratio(weights @ squares, np.where(is_constant, 0.0, around)).mean(axis=1)
+        shares: Values = ratio(weights @ squares, np.where(is_constant, 0.0, around)).mean(axis=1)
         return shares
 
     return loss
@@ -188,7 +142,7 @@ def _average_precision(scores: np.ndarray, targets: np.ndarray) -> Metric:
         chosen = ordered[:, positives]
         hits = np.cumsum(np.where(is_positive, ordered, 0.0), axis=1)[:, last]
         precision = hits / np.where(total > 0, total, 1.0)
-        return 1.0 - _ratio((chosen * precision).sum(axis=1), chosen.sum(axis=1))
+        return 1.0 - ratio((chosen * precision).sum(axis=1), chosen.sum(axis=1))
 
     return loss
 
@@ -266,7 +220,7 @@ def _mean_over_labels(
     def loss(weights: Weights) -> Values:
         values = np.stack([each(weights) for each in losses])
         is_known = ~np.isnan(values)
-        return _ratio(np.where(is_known, values, 0.0).sum(axis=0), is_known.sum(axis=0))
+        return ratio(np.where(is_known, values, 0.0).sum(axis=0), is_known.sum(axis=0))
 
     return loss
 
@@ -316,7 +270,7 @@ def _one_hot(codes: np.ndarray, chosen: np.ndarray | None = None, classes: int |
     return sparse.csr_array((np.ones(len(rows)), (rows, codes[rows])), shape=shape)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> Values:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> Values:
     """Return the ratio, NaN where the denominator is not above zero."""
     is_positive = denominator > 0
     ratio: Values = np.where(is_positive, numerator / np.where(is_positive, denominator, 1.0), np.nan)

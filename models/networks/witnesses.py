@@ -89,14 +89,6 @@ def refuse_unreachable(
     return f"measured: {measured.shown()}; {reading.because}"
 
 
-def refuse_negative(model: keras.Model, sample: ArrayTree, loss: TrainedLoss) -> None:
-    """Refuse outputs below 0 for a loss that takes their logarithm."""
-    is_linear = walk(model).activation == "linear"
-    if is_linear or measure_outputs(model, sample).low < -1e-6:
-        problem = f"the loss {loss.name} takes the logarithm of outputs, and the model's can be below 0"
-        raise InputError(loss.key, f'{problem}; end in activation="exponential" or "softplus"')
-
-
 def _refuse_parts(reading: Reading, kind: str, size: int) -> None:
     """Refuse an activation that does not fit the number of outputs."""
     if size == 1 and reading.activation == "softmax":

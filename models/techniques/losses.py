@@ -15,6 +15,7 @@ CLASS_LOSSES = ("crossentropy", "focal")
 QUANTITY_LOSSES = ("mse", "mae", "huber", "log_cosh", "poisson", "pinball", "cosine")
 SIGNED_LOSSES = ("poisson", "cosine")  # their values can be below 0
 PINBALL = "pinball"
+FREEZE = "training.freeze"
 NO_WEIGHTS, BALANCED, SQUARE_ROOTS = "none", "balanced", "sqrt"
 
 # What to do about a model with more outputs than the target has columns.
@@ -71,7 +72,7 @@ KEYS: dict[str, Key] = {
         is_silent=True,
         meaning="factors of the losses of several heads, by name; auto: those that the function compiled, or 1",
     ),
-    "training.freeze": Key(
+    FREEZE: Key(
         "names",
         NO_NAMES,
         is_silent=True,
@@ -82,7 +83,7 @@ KEYS: dict[str, Key] = {
         "integer",
         0,
         low=0,
-        when={"training.freeze": GIVEN},
+        when={FREEZE: GIVEN},
         meaning="first epoch of the second phase, counted from 1, in which these layers are trained, too; 0: never",
     ),
     "training.fine_tuning_fraction": Key(
@@ -91,7 +92,7 @@ KEYS: dict[str, Key] = {
         low=0.0,
         high=1.0,
         is_open_low=True,
-        when={"training.freeze": GIVEN},
+        when={FREEZE: GIVEN},
         meaning="learning rate of the second phase, as a share of the rate that the schedule gives",
     ),
 }

@@ -14,7 +14,7 @@ MOST_NAMED = 3
 
 @contextmanager
 def unnamed_reads(architecture: str, folder: Path) -> Iterator[list[str]]:
-    """Yield a list that holds at the end of the block what is to be said of such files of the function's folder.
+    """Yield a list that holds at the end of the block the remarks on such files of the function's folder.
 
     `folder` is the study's. Files that a library opens by itself, outside Python and h5py, are not noticed.
     """
@@ -22,12 +22,12 @@ def unnamed_reads(architecture: str, folder: Path) -> Iterator[list[str]]:
     if not is_reference(architecture):
         yield remarks
         return
-    place = find_reference(architecture, folder, ARCHITECTURE)[0].parent
+    reference = find_reference(architecture, folder, ARCHITECTURE)
+    place = reference[0].parent
     with files_watched(place) as watch:
         yield remarks
     named = {(place / name).resolve() for name in read_digests(architecture, folder)}
     sources = source_files(architecture, folder)
-    reference = find_reference(architecture, folder, ARCHITECTURE)
     known = {*sources, *named, *written_files(*reference, sources)}
     unnamed = [path for path in map(Path, sorted(watch.read)) if path not in known and path.is_file()]
     found = [path.relative_to(place) for path in unnamed]

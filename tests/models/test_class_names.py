@@ -77,6 +77,23 @@ def test_studies_on_the_same_data_keep_their_own_names(tmp_path: Path) -> None:
         names_for(shared, folder, "a", ("x",))
 
 
+def test_parts_that_number_classes_in_another_way_are_refused() -> None:
+    class Batches:
+        def __init__(self, *names: str, is_shuffled: bool = False) -> None:
+            self.class_names, self._random = list(names), np.random.default_rng(0) if is_shuffled else None
+
+        def __iter__(self) -> Any:
+            order = np.arange(20) if self._random is None else self._random.permutation(20)
+            yield np.arange(60.0).reshape(20, 3)[order], order % 2
+
+    train = Batches("cat", "dog", "emu")
+    with pytest.raises(InputError, match=r"class 0 is 'dog' in 'test', and 'cat' in 'train'.*empty"):
+        from_result({"train": train, "test": Batches("dog", "emu")}, "d.py:f")
+    held = from_result({"train": Batches("cat", "dog"), "test": train}, "d.py:f")
+    assert (held.class_names, held.has_order) == (("cat", "dog", "emu"), True)
+    assert not from_result({"train": train, "test": Batches(is_shuffled=True)}, "d.py:f").has_order
+
+
 @pytest.mark.parametrize(
     ("function", "names", "word"),
     [("arrays", ("a", "b"), "3 classes"), ("numbers", ("a",), "regression"), ("arrays", ("a", "a", "b"), "twice")],

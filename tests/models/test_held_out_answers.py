@@ -40,27 +40,28 @@ def prepared(table: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_rows_have_their_numbers_in_the_source(prepared: Any, table: Any, tmp_path: Path) -> None:
-    from nightune.models.data.storage import open_dataset, save_dataset
+    from nightune.models.data.numbers_of_studies import keep_numbers, numbers_for
     from nightune.models.serving.predictor import in_units
 
-    opened = open_dataset(save_dataset(prepared, tmp_path))
-    numbers = opened.row_numbers["validation"]
-    prices = in_units(opened.validation.targets.reshape(-1, 1), opened.description)[:, 0]
+    keep_numbers(prepared, tmp_path, "a")
+    kept = numbers_for(tmp_path, "a")
+    numbers = kept["validation"]
+    prices = in_units(prepared.validation.targets.reshape(-1, 1), prepared.description)[:, 0]
     assert prices == pytest.approx(table["price"].to_numpy()[numbers], rel=1e-5)
-    assert set(opened.row_numbers) == {"validation"}  # none of the sealed rows
+    assert set(kept) == {"validation"}  # none of the sealed rows
 
 
 def test_numbers_of_another_source_with_equal_rows_replace_the_stored_ones(prepared: Any, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from nightune.models.data.storage import open_dataset, save_dataset
+    from nightune.models.data.numbers_of_studies import keep_numbers, numbers_for
 
-    folder = save_dataset(replace(prepared, row_numbers={}), tmp_path)
-    assert open_dataset(folder).row_numbers == {}
+    keep_numbers(replace(prepared, row_numbers={}), tmp_path, "a")
+    assert numbers_for(tmp_path, "a") == {}
     moved = {"validation": prepared.row_numbers["validation"] + 9}
     for numbers in (prepared.row_numbers, moved):
-        assert save_dataset(replace(prepared, row_numbers=numbers), tmp_path) == folder
-        assert open_dataset(folder).row_numbers["validation"].tolist() == numbers["validation"].tolist()
+        keep_numbers(replace(prepared, row_numbers=numbers), tmp_path, "a")
+        assert numbers_for(tmp_path, "a")["validation"].tolist() == numbers["validation"].tolist()
 
 
 def test_rows_of_several_files_are_numbered_within_theirs(table: Any, tmp_path: Path) -> None:

@@ -104,6 +104,15 @@ def test_classes_at_positions_are_read(
     assert (dataset.train.targets.min() < 0) == ("ignore_class" in settings)
 
 
+def test_columns_that_may_be_targets_of_their_own_are_said(tmp_path: Path) -> None:
+    dataset = load(tmp_path, "(steps, tags)")
+    assert any("each column" in finding for finding in dataset.findings)
+    for result, task in (("(steps, tags)", "positions"), ("(x, mask)", "classification")):
+        assert not any("each column" in finding for finding in load(tmp_path, result, task=task).findings)
+    named = load(tmp_path, "(steps, {'a': tags[:, 0], 'b': tags[:, 1]})", task=None)
+    assert [(each.name, each.task) for each in named.heads] == [("a", "multiclass"), ("b", "multiclass")]
+
+
 @pytest.mark.parametrize(
     ("result", "settings", "key", "words"),
     [

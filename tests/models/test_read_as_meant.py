@@ -11,66 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightune.models.data.dataset import Purpose
 from nightune.models.data.loading import load_dataset
-from nightune.models.data.rows_to_predict import read_rows
+from nightune.models.data.returned import from_result
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.sources import read_source
 from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
 from tests.models.test_data_files import ROWS, TABLE, load
-
-QUOTES = {
-    "blanks before quotes": '"price", "city", "sold"\n'
-    + "".join(f'{row}, "Rome, {"IT" if row % 3 else "US"}", "{"yes" if row % 2 else "no"}"\n' for row in range(60)),
-    "backslashes": "price,city,sold\n"
-    + "".join(f'{row},"a \\"{row % 3}\\", b",{"yes" if row % 2 else "no"}\n' for row in range(60)),
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "count", "example"), [("blanks before quotes", 2, "Rome, US"), ("backslashes", 3, 'a "0", b')]
-)
-def test_quotes_after_blanks_and_backslashes_are_read_and_said(tmp_path, kind, count, example):
-    (tmp_path / "t.csv").write_text(QUOTES[kind])
-    table = read_source("t.csv", tmp_path)
-    assert table.frame.columns.tolist() == ["price", "city", "sold"]
-    assert table.frame["city"].nunique() == count
-    assert table.frame["city"][0] == example
-    assert ["t.csv:" in finding for finding in table.findings] == [True]
-
-
-@pytest.mark.parametrize("is_split", [False, True])
-def test_other_files_are_read_with_the_escape_sign_of_the_training_rows(tmp_path, is_split):
-    labels = ['a \\\\ \\"x\\", b', "c \\\\ d"]  # as written: a \\ \"x\", b
-    lines = [f'{row},"{labels[row % 2]}",{"yes" if row % 3 else "no"}' for row in range(60)]
-    plain = [line for line in lines if "x" not in line]
-    (tmp_path / "t.csv").write_text("\n".join(["price,city,sold", *lines, ""]))
-    (tmp_path / "test.csv").write_text("\n".join(["price,city,sold", *plain, ""]))
-    split = Split("fixed", test="test.csv") if is_split else Split("random")
-    data = load_dataset(DataSettings("t.csv", target="sold", split=split), tmp_path)
-    rows = read_rows(tmp_path / "test.csv", data.description).rows
-    assert set(rows["city"]) == {"c \\ d"}
-    if is_split:
-        assert set(data.test.open(Purpose.PREPARATION, record=lambda: None).table["city"]) == {"c \\ d"}
-
-
-@pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, "])
-def test_usual_quotes_are_read_as_before(tmp_path, text):
-    lines = "".join(f'{row},"{text}","{"yes" if row % 2 else "no"}"\n' for row in range(60))
-    (tmp_path / "t.csv").write_text(f"price,city,sold\n{lines}")
-    table = read_source("t.csv", tmp_path)
-    assert table.findings == ()
-    assert set(table.frame["city"]) == {text.replace('""', '"')}
-
-
-def test_a_last_line_that_is_cut_off_is_said(tmp_path):
-    text = TABLE.to_csv(index=False)
-    (tmp_path / "t.csv").write_text(text)
-    assert read_source("t.csv", tmp_path).findings == ()
-    (tmp_path / "t.csv").write_text(text[: text.rstrip().rfind(",") - 3])
-    assert any("last line" in finding for finding in read_source("t.csv", tmp_path).findings)
 
 
 def test_merged_cells_of_a_column_have_one_value_and_others_are_refused(tmp_path):
@@ -220,36 +168,6 @@ def test_numbers_that_may_stand_for_no_value_are_said_with_a_remedy_that_works(t
         assert not any("no value" in finding for finding in load(tmp_path, "t.csv", numeric={"a": ""}).findings)
 
 
-@pytest.mark.parametrize(("first", "last"), [(20, 29), (20, 21)])
-def test_rows_behind_an_open_quote_are_said(tmp_path, first, last):
-    lines = [f"{row},{chr(34) if row in (first, last) else ''}note,{row % 2}" for row in range(ROWS)]
-    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]))
-    table = read_source("t.csv", tmp_path)
-    assert len(table.frame) == ROWS - (last - first)
-    assert any(f"{last - first} line ends" in finding for finding in table.findings)
-    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]).replace('"', '""""'))
-    assert len(read_source("t.csv", tmp_path).frame) == ROWS
-
-
-def test_fields_of_several_lines_are_no_rows(tmp_path):
-    TABLE.assign(note="Rome, IT\nOslo").to_csv(tmp_path / "t.csv", index=False)
-    assert read_source("t.csv", tmp_path).findings == ()
-
-
-@pytest.mark.parametrize(
-    "text", ["Dear all,\nthanks {}, see you", "Dear all,\nthanks {}", "Hello {}, you\nbye", "Dear all\n,thanks {}"]
-)
-def test_letters_of_several_lines_are_no_rows(tmp_path, text):
-    texts = [text.format(row) for row in range(ROWS)]
-    for targets in (np.arange(ROWS) % 2, np.where(np.arange(ROWS) % 2, "yes", "no")):
-        for table in ({"text": texts, "y": targets}, {"y": ["", *targets[1:]], "text": texts}):
-            pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
-            assert read_source("t.csv", tmp_path).findings == ()
-    lines = [f"{chr(34) if row in (20, 24) else ''}note {row},{'yes' if row % 2 else 'no'}" for row in range(ROWS)]
-    (tmp_path / "t.csv").write_text("\n".join(["text,y", *lines, ""]))
-    assert any("4 line ends" in finding for finding in read_source("t.csv", tmp_path).findings)
-
-
 def test_numbers_of_the_type_category_are_said_and_are_labels_by_the_remedy(tmp_path):
     TABLE.assign(rooms=TABLE.rooms.astype("category")).to_parquet(tmp_path / "t.parquet")
     (said,) = [finding for finding in load(tmp_path, "t.parquet").findings if "amounts" in finding]
@@ -306,12 +224,15 @@ def test_a_column_named_like_the_mark_of_a_binary_file_is_a_column(tmp_path):
             read_source("t.csv", tmp_path)
 
 
-def test_columns_without_a_name_are_refused(tmp_path):
+def test_columns_without_a_name_or_with_one_of_another_are_refused(tmp_path):
     (tmp_path / "d.py").write_text(
         "import pandas as pd\ndef f():\n    return pd.DataFrame([[1, 2]], columns=['', ''])\n"
     )
     with pytest.raises(InputError, match="without a name"):
         read_source("d.py:f", tmp_path)
+    targets = pd.DataFrame(np.eye(3)[:, :2], columns=["a", "a"])
+    with pytest.raises(InputError, match=r"targets.*'a'"):
+        from_result((np.eye(3), targets), "d.py:f")
 
 
 def test_of_many_columns_fewer_rows_are_read_again(tmp_path, monkeypatch):

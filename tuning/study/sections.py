@@ -24,7 +24,8 @@ from nightune.vocabulary import (
     suggestion,
 )
 
-_QUANTILES = f"0.01 to 0.99, and {', '.join(name[8:] for name in QUANTILE_METRICS if len(name) > len('pinball_0.99'))}"
+_FINER = [f"{level:g}" for level in QUANTILE_METRICS.values() if round(level, 2) != level]
+_QUANTILES = f"0.01 to 0.99, and {', '.join(_FINER)}"
 OWN_METRIC = re.compile(r".+\.py:(?P<function>[^\W\d]\w*)")
 
 

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,10 +29,11 @@ OTHER_ENCODINGS = ("cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030
 # Numbers of which the sign before the decimals is certain: 1,250 and 1.250 may be thousands.
 _COMMA = re.compile(r"[-+]?(?![1-9]\d{0,2}(,\d{3})+$)(\d+|\d{1,3}(\.\d{3})+),\d+")
 _POINT = re.compile(r"[-+]?(?![1-9]\d{0,2}(\.\d{3})+$)(\d+|\d{1,3}(,\d{3})+)\.\d+")
-# Of quotes: a field in them after a separator and a blank, one within a field after a backslash, and a doubled one.
+# Of quotes: a field in them after a separator and a blank, one within a field after a backslash, and a doubled one. In
+# "a \"b\"", the last two are one after a backslash and the end of the field.
 _SPACED = re.compile(r'[,;\t|] +"(?!["\s,;|]|$)')
 _ESCAPED = re.compile(r'\\"(?![,;\t|]|$)')
-_DOUBLED = re.compile(r'[^,;\t|]""')
+_DOUBLED = re.compile(r'[^,;\t|\\]""|\\""(?![,;\t|]|$)')
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,16 @@ class Dialect:
         separator = r"\s+" if self.separator == BLANKS else self.separator
         given = {"sep": separator, "decimal": self.decimal}
         usual = {"sep": ",", "decimal": "."}
-        special = {"skiprows": 1} if self.has_note else {}
+        special: dict[str, Any] = {"skiprows": 1} if self.has_note else {}
         special |= {"skipinitialspace": True} if self.skips_blanks else {}
-        escapes = {"escapechar": self.escape} if self.escape else {}
-        return {"encoding": self.encoding, **special, **escapes} | {
+        special |= {"escapechar": self.escape} if self.escape else {}
+        return {"encoding": self.encoding, **special} | {
             name: each for name, each in given.items() if each != usual[name]
         }
+
+    def fields(self, line: str) -> list[str]:
+        """Return the fields of a row of one line, which no runs of blanks divide."""
+        return next(read_rows([line], self.separator, self.skips_blanks, self.escape), [])
 
 
 def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
@@ -83,6 +89,11 @@ def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
     if escape:
         findings.append(f'{name}: {escape}" in a field is a quote, and {escape} before another sign is left out')
     return Dialect(separator, decimal, encoding, tuple(findings), note is not None, skips_blanks, escape)
+
+
+def read_rows(lines: Iterable[str], separator: str, skips_blanks: bool, escape: str) -> Iterator[list[str]]:
+    """Yield the fields of rows; csv.Error for a field of more than 128 KiB. `escape` is empty if quotes double."""
+    return csv.reader(lines, delimiter=separator, skipinitialspace=skips_blanks, escapechar=escape or None)
 
 
 def _quotes(text: str) -> tuple[bool, str]:
@@ -153,15 +164,14 @@ class _Rows:
     """The first rows of a file under each separator."""
 
     def __init__(self, text: str, skips_blanks: bool, escape: str) -> None:
-        self._text, self._skips_blanks, self._escape = text, skips_blanks, escape or None
+        self._text, self._skips_blanks, self._escape = text, skips_blanks, escape
 
     def under(self, separator: str) -> list[list[str]]:
         """Return the rows that are not empty; none if quotes are left open."""
         if separator == BLANKS:
             return [line.split() for line in self._text.splitlines()[:SAMPLE_ROWS] if line.strip()]
         try:
-            lines, blanks, escape = self._text.splitlines(keepends=True), self._skips_blanks, self._escape
-            rows = csv.reader(lines, delimiter=separator, skipinitialspace=blanks, escapechar=escape)
+            rows = read_rows(self._text.splitlines(keepends=True), separator, self._skips_blanks, self._escape)
             return [row for row in islice(rows, SAMPLE_ROWS) if row]
         except csv.Error:  # a field of more than 128 KiB
             return []

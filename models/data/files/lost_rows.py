@@ -1,6 +1,5 @@
 """Find what a reader of CSV files loses without an error: the end of a file, and rows behind a quote that is open."""
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,10 @@ def cut_off(file: Path, dialect: Dialect, width: int, name: str) -> tuple[str, .
         stream.seek(max(0, file.stat().st_size - LAST_BYTES))
         lines = stream.read().decode(dialect.encoding, "replace").splitlines()
     last = next((line for line in reversed(lines) if line.strip()), "")
-    if last.count('"') % 2:  # of a field of several lines
+    quotes = last.count('"') - (last.count(f'{dialect.escape}"') if dialect.escape else 0)
+    if quotes % 2:  # of a field of several lines
         return ()
-    count = len(next(csv.reader([last], delimiter=dialect.separator), []))
+    count = len(dialect.fields(last))
     said = f"{name}: its last line has {count} of {width} fields, and the others are gaps; is the file cut off?"
     return (said,) if 0 < count < width else ()
 
