@@ -14,13 +14,13 @@ from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.records import read_file, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 from nightune.tasks.tracking.sweeps.numbers import next_number
+from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.vocabulary import DIRECTIONS
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
     from nightune.tuning.trial import Value
 
-AUDIT = "audit"  # the key of [search]
 BLOCKS, BUCKETS = "blocks", "buckets"  # the values of BATCH_LAYOUT
 
 
@@ -293,7 +293,7 @@ def _describe(store: Store, run_id: str, study: "Study") -> None:
     if any(file.path == names.ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
         return
     for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
-        if name != AUDIT:  # it may change while the sweep goes on
+        if name not in MAY_CHANGE:  # a run's param cannot
             mlflow_client.log_param(run_id, name, value)
     # Named by the study: MLflow cannot download a file with a name such as "a #1.toml".
     mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"{names.STUDY_FOLDER}/{study.name}.toml")
