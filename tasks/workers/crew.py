@@ -156,8 +156,8 @@ class Crew:
 
     def _show_last_records(self) -> None:
         while not self.inbox.empty():
-            if isinstance(said := self.inbox.get(), logging.LogRecord):
-                logger.handle(said)
+            if isinstance(record := self.inbox.get(), logging.LogRecord):
+                logger.handle(record)
 
     def _close_scheduler(self) -> None:
         for part in (self._client, self._cluster):
