@@ -68,7 +68,10 @@ class SearchBudget:
         return is_due
 
     def admits(self, trial: Trial, epochs: int) -> bool:
-        """True if the trial may be trained to this epoch, for which its epochs are reserved."""
+        """True if the trial may be trained to this epoch, for which its epochs are reserved.
+
+        False ends the search, unless others train: once they have ended early, it may be admitted.
+        """
         with self._lock:
             before = self._trained.get(trial.key)
             added = epochs - (before.epochs if before else 0)
@@ -79,12 +82,6 @@ class SearchBudget:
                 return False
             self._reserved[trial.key] = added
             return True
-
-    def fits(self, trial: Trial, epochs: int) -> bool:
-        """True if the trial would be admitted now. Where others train, it may fit once they have ended early."""
-        with self._lock:
-            before = self._trained.get(trial.key)
-            return not (self.ended_by or self._end(epochs - (before.epochs if before else 0)))
 
     def settle(self, trial: Trial, result: TrialResult | None, own_seconds: float | None = None) -> None:
         """Count a trained trial instead of its reserved epochs; None if it has no result.

@@ -137,12 +137,10 @@ class Feed:
             return list(trials)
         admitted: list[Trial] = []
         for trial in trials:
-            may_wait = bool(self._sent or admitted)
-            if may_wait and not budget.fits(trial, epochs):
-                break
             if not budget.admits(trial, epochs):
-                self._waiting.clear()
-                return []
+                if not (self._sent or admitted):
+                    self._waiting.clear()
+                break
             admitted.append(trial)
         return admitted
 
