@@ -57,9 +57,12 @@ def nightune(engine_name: str) -> Callable[[Race], None]:
         from nightune.flows.runtime.task_run_records import wait_until_recorded
         from nightune.flows.tune import train_rung
         from nightune.tasks.reporting.sweep_log import sweep_log
-        from nightune.tasks.tracking.sweeps.sweeps import record_engine
+        from nightune.tasks.tracking.sweeps.engines import record_engine
+        from nightune.tasks.trial.trainer import accumulates_blocks
 
-        sweep = record_engine(race.setting.store, race.setting.sweep, engine_name, "the benchmark's")
+        given = race.setting
+        accumulates = accumulates_blocks(engine_name, given.data, given.study)
+        sweep = record_engine(given.store, given.sweep, engine_name, "the benchmark's", accumulates)
         setting = replace(race.setting, sweep=sweep)
 
         @flow(name="race")

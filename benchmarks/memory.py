@@ -44,7 +44,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
     from nightune.tasks.tracking.store.store import open_store
     from nightune.tasks.tracking.sweeps.sweeps import open_sweep
     from nightune.tasks.trial.crash_log import open_crash_log
-    from nightune.tasks.trial.trainer import has_few_functions, make_trainer
+    from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
     from nightune.tasks.trial.trial_runner import TrialRunner
     from nightune.tuning.trial import Bracket, Rung
 
@@ -55,7 +55,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
         data = prepare_data.fn(study, store.root)
         setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
         trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
-        trainer = make_trainer(engine, data, study, store.compiled, has_few_functions(engine, data, study))
+        trainer = make_trainer(engine, data, study, store.compiled, accumulates_blocks(engine, data, study))
         for start in range(0, count, STEP):
             TrialRunner(setting, trainer, open_crash_log(store.root, study.name)).run(trials[start : start + STEP])
             yield min(count, start + STEP)

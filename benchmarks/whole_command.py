@@ -105,13 +105,15 @@ def _save(file: Path, key: dict[str, Any], seconds: float, processor: float, mor
 def table(known: Sequence[dict[str, Any]], model: str, trials: int) -> Iterator[str]:
     """Yield the lines of a table: medians over the turns of seconds, of processor seconds and of ratios in a turn."""
     mine = [each for each in known if each["model"] == model]
-    naive = {each["turn"]: _scaled(each, trials) for each in mine if each["command"] == NAIVE}
+    measured = sorted((each for each in mine if each["command"] == NAIVE), key=lambda each: each["trials"] == trials)
+    loops = {each["turn"]: each for each in measured}  # one of so many trials if there is one
+    naive = {turn: _scaled(each, trials) for turn, each in loops.items()}
     rows = [each for each in mine if each["trials"] == trials and each["command"] != NAIVE]
     yield f"{model}, {trials} trials, the whole command:\n"
     yield "| command | seconds | processor | speedup over naive | turns |\n|---|---|---|---|---|"
     if naive:
-        said = {each["trials"] for each in mine if each["command"] == NAIVE} - {trials}
-        scaled = f" (scaled from {max(said)} trials)" if said else ""
+        others = {each["trials"] for each in loops.values()} - {trials}
+        scaled = f" (scaled from {max(others)} trials)" if others else ""
         yield f"| {NAIVE}{scaled} | {statistics.median(naive.values()):.1f} | – | 1.0 | {len(naive)} |"
     for command in dict.fromkeys(each["command"] for each in rows):
         turns = [each for each in rows if each["command"] == command]

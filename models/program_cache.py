@@ -79,6 +79,12 @@ def publish_programs() -> None:
             cache.publish()
 
 
+def processor_count() -> int:
+    """Return the number of processors that this process may use, at least 1."""
+    allowed = getattr(os, "sched_getaffinity", None)  # on Linux
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
 def processor_kind() -> str:
     """Return the kind of processor and software for which a program of TensorFlow is valid."""
     flags = [line for line in _processor_lines() if line.startswith(("flags", "Features"))][:1]

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import content_key
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, forget_engine, reopen_sweep
+from nightune.tasks.tracking.sweeps.engines import forget_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, reopen_sweep
 from nightune.tasks.tracking.trials.failed_runs import FailedRun, failed_runs, retire
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trials import finished_trials

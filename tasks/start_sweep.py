@@ -19,13 +19,14 @@ from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreemen
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.engines import record_engine
 from nightune.tasks.tracking.sweeps.findings import write_findings
 from nightune.tasks.tracking.sweeps.metric_code import write_metric_code
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.trial.trainer import has_few_functions, make_trainer
+from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
 from nightune.tuning.study.study import Study
@@ -57,8 +58,8 @@ def start_sweep(
         if not sweep.engine and not sweep.is_complete:
             logger.info("choosing the engine …" if request == "auto" else "checking the engine …")
             choice = select_engine(store, study, sweep.number, data, request)
-            has_few = has_few_functions(choice.name, data, study)
-            sweep = record_engine(store, sweep, choice.name, choice.reason, has_few)
+            accumulates = accumulates_blocks(choice.name, data, study)
+            sweep = record_engine(store, sweep, choice.name, choice.reason, accumulates)
             logger.info("engine %s · %s", choice.name, choice.reason)
         else:
             refuse_other_engine(study, sweep, request)
@@ -93,7 +94,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     dataset, folder = open_dataset(data.folder), study.path.parent
 
     def trained_on(name: str) -> "Engine":
-        return make_trainer(name, data, study, store.compiled, has_few_functions(name, data, study)).engine
+        return make_trainer(name, data, study, store.compiled, accumulates_blocks(name, data, study)).engine
 
     recipes = sample_recipes(study, sweep)
     for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):

@@ -22,7 +22,7 @@ from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.exit_codes import INTERRUPTED
 from nightune.flows.runtime.processes import follow
 from nightune.settings import SUPERVISOR, read_settings
-from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, open_crash_log
+from nightune.tasks.trial.crash_log import CrashLog, open_crash_log, signal_name
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
@@ -93,14 +93,13 @@ def supervise(
             return code
         if -code in FORWARDED:
             return INTERRUPTED
-        cause = _signal_name(-code)
+        cause = signal_name(-code)
         crash = crash_log.record_crash(child.pid, cause)
         if crash is None:
             say(f"The process died outside of any trial ({cause}). Finished trials are kept; run the command again.")
             return 128 - code
         command, child = [word for word in command if word not in ONCE], None
-        attempt = "given up" if crash.is_final else f"attempt {crash.count} of {MAX_ATTEMPTS}"
-        say(f"{crash.subject} · {crash.message} · {attempt}. Restarting; finished trials are kept.")
+        say(f"{crash.subject} · {crash.message} · {crash.attempt}. Restarting; finished trials are kept.")
 
 
 @dataclass(frozen=True)
@@ -160,11 +159,3 @@ def _end_group(leader: int) -> None:
     """Kill the processes that a dead child has left: Prefect's embedded server outlives a killed process."""
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    return f"{name}, perhaps out of memory" if number == signal.SIGKILL else name

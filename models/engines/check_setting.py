@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from nightune import vocabulary
-from nightune.models.program_cache import FLAG, processor_kind
+from nightune.models.program_cache import FLAG, processor_count, processor_kind
 
 CODE = Path(__file__).parents[1]  # all of `models`
 SAMPLERS = Path(__file__).parents[2] / "tuning"  # draws the recipes that are compared
@@ -23,7 +23,7 @@ def check_setting() -> dict[str, Any]:
     return {
         "nightune": _code_digest(),
         "processor": processor_kind(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": processor_count(),
         "devices": _devices(),
         "keras": [config.backend(), config.floatx(), config.epsilon(), config.image_data_format()],
         "policy": config.dtype_policy().name,

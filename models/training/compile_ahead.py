@@ -7,7 +7,6 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.controller import Controller
-from nightune.models.training.engine import CompilesAhead
 
 
 def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) -> None:
@@ -15,7 +14,7 @@ def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) ->
 
     `epochs` are those of its training. Nothing of the training changes; errors are left to it.
     """
-    if not isinstance(engine, CompilesAhead) or dataset.folds:
+    if not hasattr(engine, "compile_ahead") or dataset.folds:  # not by a protocol: an engine may wrap another one
         return
     recipe = replace(recipe, stopping=StoppingSettings("none"))
     try:

@@ -1,9 +1,9 @@
 """Compile the next program of a sweep beside the trials of the present one."""
 
-import os
 from collections.abc import Sequence
 
 from nightune.models.networks.architectures import ARCHITECTURES
+from nightune.models.program_cache import processor_count
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.user_code import is_reference
@@ -26,7 +26,7 @@ def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) ->
     from nightune.models.training.engine import CompilesAhead  # noqa: PLC0415 - Keras
 
     engine, begun, limits = trainer.engine, 0, setting.study.limits
-    if limits.of_model or limits.memory_gib or trainer.dataset.folds or _processors() < MOST_PROGRAMS:
+    if limits.of_model or limits.memory_gib or trainer.dataset.folds or processor_count() < MOST_PROGRAMS:
         return
     if not isinstance(engine, CompilesAhead):
         return
@@ -42,11 +42,6 @@ def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) ->
         begun += 1
         if begun == MOST_PROGRAMS or trial is not trials[0]:
             return
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux: those that this process may use
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _own_recipe(trial: Trial) -> Recipe | None:

@@ -7,6 +7,7 @@ The files hold no results: those are in MLflow alone.
 
 import json
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -40,6 +41,11 @@ class Crash:
         """The message for the user: the limit that the trial exceeded, or the cause and number of its crashes."""
         times = "" if self.count == 1 else f" {self.count} times"
         return self.reason if self.is_final and self.count == 1 else f"crashed its process{times}: {self.reason}"
+
+    @property
+    def attempt(self) -> str:
+        """What follows from the crash: the attempt that failed, or that there is no further one."""
+        return "given up" if self.is_final else f"attempt {self.count} of {MAX_ATTEMPTS}"
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,15 @@ class CrashLog:
         """Delete all records: the sweep is complete."""
         self.clear_training()
         self._crashes.unlink(missing_ok=True)
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal that killed a process, with its usual reason."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name}, perhaps out of memory" if number == signal.SIGKILL else name
 
 
 def is_supervised() -> bool:

@@ -54,10 +54,10 @@ class Trainer:
 def trainer_of(setting: Setting) -> Trainer:
     """Return the trainer of a sweep, as its run records it."""
     sweep = setting.sweep
-    return make_trainer(sweep.engine, setting.data, setting.study, setting.store.compiled, sweep.has_few_functions)
+    return make_trainer(sweep.engine, setting.data, setting.study, setting.store.compiled, sweep.accumulates_blocks)
 
 
-def has_few_functions(engine_name: str, data: PreparedData, study: Study) -> bool:
+def accumulates_blocks(engine_name: str, data: PreparedData, study: Study) -> bool:
     """Return whether a new sweep adds up batches from blocks: on JAX, if it trains few examples (decision 130).
 
     Ask once, before the first trial, and record the answer: the study may get more trials, and both ways round
@@ -68,10 +68,10 @@ def has_few_functions(engine_name: str, data: PreparedData, study: Study) -> boo
 
 
 def make_trainer(
-    engine_name: str, data: PreparedData, study: Study, compiled: Path, has_few_functions: bool
+    engine_name: str, data: PreparedData, study: Study, compiled: Path, accumulates_blocks: bool
 ) -> Trainer:
     """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
-    of_study = _OfStudy(_rules(study), has_few_functions)
+    of_study = _OfStudy(_rules(study), accumulates_blocks)
     return _make_trainer(engine_name, data.folder, study.path.parent, compiled, of_study)
 
 
@@ -80,7 +80,7 @@ class _OfStudy:
     """What an engine knows of a study: the rules of its optimizers, and how JAX adds up batches."""
 
     rules: frozenset[str]
-    has_few_functions: bool
+    accumulates_blocks: bool
 
 
 def compilation_of(engine: "Engine") -> Compilation:
@@ -113,7 +113,7 @@ def _make_trainer(
     dataset = open_dataset(data_folder)
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
-    rules, has_few = of_study.rules, of_study.has_few_functions
-    engine = make_engine(engine_name, dataset, study_folder, rules=rules, has_few_functions=has_few)
+    rules, accumulates = of_study.rules, of_study.accumulates_blocks
+    engine = make_engine(engine_name, dataset, study_folder, rules=rules, accumulates_blocks=accumulates)
     checkpoints, folds = Checkpoints(engine, study_folder, dataset), map(engine.of_fold, dataset.folds)
     return Trainer(engine, dataset, checkpoints, HaltedTrainings(), tuple(folds))

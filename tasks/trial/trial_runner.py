@@ -145,9 +145,9 @@ class TrialRunner:
         if reads_earlier_curves(trial):
             writer.wait()  # its rule reads curves that may not have been written yet
         try:
-            with counted_training(trial, is_shared=engine is not self._trainer.engine) as told:
+            with counted_training(trial, is_shared=engine is not self._trainer.engine) as training:
                 to_write = self.train(trial, engine)
-                told.epochs, told.seconds = to_write.trained.result.epochs, to_write.trained.own_seconds
+                training.epochs, training.seconds = to_write.trained.result.epochs, to_write.trained.own_seconds
         except SearchEndedError as end:
             logger.warning("trial %d · ended with the search, without a result: %s", trial.number, end)
             if budget is not None:

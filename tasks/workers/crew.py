@@ -6,7 +6,7 @@ import queue
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +56,7 @@ class Crew:
         self.inbox: queue.SimpleQueue[logging.LogRecord | Ending] = queue.SimpleQueue()
         self._cluster: Any = None  # Dask's, which only the extra brings
         self._client: Any = None
+        self._dask_settings = ExitStack()
         self._keys: dict[str, str] = {}
         self._attempts = 0
 
@@ -67,7 +68,7 @@ class Crew:
         from distributed import Client, LocalCluster  # noqa: PLC0415
         from distributed.security import Security  # noqa: PLC0415
 
-        dask.config.set(DASK)
+        self._dask_settings.enter_context(dask.config.set(DASK))  # of the whole process: a notebook may use Dask itself
         keys = Security.temporary()
         names = ("tls_ca_file", *(f"tls_{role}_{part}" for role in ("client", "worker") for part in ("cert", "key")))
         self._keys = {name: getattr(keys, name) for name in names}
@@ -156,8 +157,8 @@ class Crew:
 
     def _show_last_records(self) -> None:
         while not self.inbox.empty():
-            if isinstance(said := self.inbox.get(), logging.LogRecord):
-                logger.handle(said)
+            if isinstance(record := self.inbox.get(), logging.LogRecord):
+                logger.handle(record)
 
     def _close_scheduler(self) -> None:
         for part in (self._client, self._cluster):
@@ -165,6 +166,7 @@ class Crew:
                 with suppress(Exception):  # the sweep has ended, and its processes are gone
                     part.close(timeout=1)
         self._client = self._cluster = None
+        self._dask_settings.close()
 
 
 def _process_name(place: str, process: "subprocess.Popen[bytes]") -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import queue
-import signal
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.trials.attempts import OvertakenError, own_attempt
 from nightune.tasks.tracking.trials.rungs import results_of
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, Crash, open_crash_log
+from nightune.tasks.trial.crash_log import Crash, open_crash_log, signal_name
 from nightune.tasks.trial.hopeless import counted, evidence, failed_message
 from nightune.tasks.workers.crew import Crew, Ending, LocalWorker
 from nightune.tasks.workers.cuts import cohort_size, next_graph_key
@@ -239,7 +238,7 @@ class Feed:
     def _crash(self, worker: LocalWorker) -> Crash | None:
         """Say that a worker has died; count it for the trial that it trained, and return that crash."""
         study, code = self._setting.study, worker.process.returncode
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        cause = signal_name(-code) if code < 0 else f"exit code {code}"
         log = open_crash_log(self._setting.store.root, study.name, worker.name)
         crash = log.record_crash(worker.process.pid, cause)
         if crash is None:
@@ -247,8 +246,7 @@ class Feed:
             return None
         sent = self._sent.get(worker.name)
         self._crashed |= {trial.key for trial in (sent.trials if sent else ()) if trial.number == crash.trial}
-        attempt = "given up" if crash.is_final else f"attempt {crash.count} of {MAX_ATTEMPTS}"
-        logger.warning("%s · %s · %s; finished trials are kept", crash.subject, crash.message, attempt)
+        logger.warning("%s · %s · %s; finished trials are kept", crash.subject, crash.message, crash.attempt)
         return crash
 
     def _return(self, sent: _Sent) -> None:

@@ -12,17 +12,17 @@ STOPPING_RULE = "stopping.rule"
 
 
 def refuse_unusable_workers(study: Study, count: int) -> None:
-    """Refuse workers that cannot train this study as one process would, or cannot be started: say what to do."""
+    """Refuse workers that cannot train this study as one process would, or cannot be started; name the remedy."""
     if count == 1:
         return
     if find_spec("distributed") is None:
         raise InputError(OPTION, "needs the package distributed: pip install 'nightune[dask]', or leave out the option")
     if "median" in study.space.options(STOPPING_RULE):
-        said = (
+        problem = (
             "'median' compares a trial with those before it, which may still train where several do; "
             "take another rule, or tune without --workers"
         )
-        raise StudyError(str(study.path), [Problem(STOPPING_RULE, said)])
+        raise StudyError(str(study.path), [Problem(STOPPING_RULE, problem)])
 
 
 def refuse_shared_gpu(count: int) -> None:

@@ -160,7 +160,7 @@ def test_batches_of_a_short_sweep_share_a_function_on_jax_and_train_as_fit(
     dataset, given = make_dataset(examples=96), recipe(optimizer="adam", model__dropout=0.2)
     names = ("jax", "jax", "fit")
     engines = [
-        make_engine(name, dataset, HERE, has_few_functions=few)
+        make_engine(name, dataset, HERE, accumulates_blocks=few)
         for name, few in zip(names, (True, False, False), strict=True)
     ]
     for sizes in ([16] * 6, [40, 40, 16], [64, 32]):
@@ -173,7 +173,7 @@ def test_batches_of_a_short_sweep_share_a_function_on_jax_and_train_as_fit(
             np.testing.assert_allclose(short, long, rtol=0, atol=2e-5)
     few, many, _ = engines
     assert (few.compilation.functions, many.compilation.functions) == (1, 2)
-    assert make_same_engine(few, dataset, HERE).has_few_functions
+    assert make_same_engine(few, dataset, HERE).accumulates_blocks
 
 
 def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:

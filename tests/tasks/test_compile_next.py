@@ -1,5 +1,6 @@
 """Which programs are compiled beside a cohort."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,18 +53,18 @@ OWN = {"model.architecture": "own.py:build"}
 def test_the_first_trials_program_and_the_next_one_are_begun(
     known: list[int], trials: list[Trial], begun: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_processors", lambda: 2)
+    monkeypatch.setattr(module, "processor_count", lambda: 2)
     assert asked(trials, known, tmp_path) == begun
 
 
 def test_nothing_is_begun_after_a_crash_since_it_may_be_that_of_a_compilation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_processors", lambda: 2)
+    monkeypatch.setattr(module, "processor_count", lambda: 2)
     log = open_crash_log(tmp_path, "flowers")
     assert asked(TRIALS, [8], tmp_path) == [16]
     with log.training(TRIALS[0].key, 0):
-        log.record_crash(module.os.getpid(), "a crash beside it")
+        log.record_crash(os.getpid(), "a crash beside it")
     assert not log.final_crash(TRIALS[0].key)
     assert asked(TRIALS, [8], tmp_path) == []
     log.clear_crashes([TRIALS[0].key])
@@ -73,9 +74,9 @@ def test_nothing_is_begun_after_a_crash_since_it_may_be_that_of_a_compilation(
 def test_models_with_limits_are_not_begun_and_none_with_one_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_processors", lambda: 2)
+    monkeypatch.setattr(module, "processor_count", lambda: 2)
     assert asked(TRIALS, [8], tmp_path, Limits(parameters=100)) == []
-    monkeypatch.setattr(module, "_processors", lambda: 1)
+    monkeypatch.setattr(module, "processor_count", lambda: 1)
     assert asked(TRIALS, [8], tmp_path) == []
 
 

@@ -22,8 +22,9 @@ from nightune.tasks.reporting.night.record import Champion
 from nightune.tasks.reporting.night.tables import commands, load_trials, summary
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
+from nightune.tasks.tracking.sweeps.engines import record_engine
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep
 from nightune.tasks.tracking.sweeps.verdicts import write_verdict
 from nightune.tasks.tracking.trials.recorded import RecordedTrial
 from nightune.tuning.analysis.metric_values import MetricValues

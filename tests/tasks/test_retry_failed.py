@@ -21,9 +21,10 @@ from nightune.tasks.retry_failed import retry_failed, trials_to_retry
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, start_sweep
 from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.engines import record_engine
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, interrupt_sweep, open_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, interrupt_sweep, open_sweep
 from nightune.tasks.tracking.trials import failed_runs as packages
 from nightune.tasks.tracking.trials.damages import damaged_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog

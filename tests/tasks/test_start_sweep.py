@@ -15,17 +15,16 @@ from nightune.tasks.tracking.store import engine_checks, names
 from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreement, read_agreement
 from nightune.tasks.tracking.store.records import DamagedRecordError
 from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.engines import forget_engine, record_engine
 from nightune.tasks.tracking.sweeps.extension import extend_sweep
 from nightune.tasks.tracking.sweeps.sweeps import (
     Sweep,
     all_sweeps,
     finish_sweep,
-    forget_engine,
     read_sweep,
-    record_engine,
 )
 from nightune.tasks.trial import trainer as trainer_module
-from nightune.tasks.trial.trainer import FEW_EXAMPLES, _rules, has_few_functions, trainer_of
+from nightune.tasks.trial.trainer import FEW_EXAMPLES, _rules, accumulates_blocks, trainer_of
 from nightune.tuning.errors import StudyError
 from nightune.tuning.study.study import Study
 from tests.flows.conftest import small_study
@@ -77,26 +76,26 @@ def test_how_batches_are_added_up_is_decided_once_for_a_sweep(
     data = prepare_data.fn(study, store.root)
     sweep = start_sweep.fn(store, study, data, "fit", False).sweep
     first, last = (trials_of(study, data) + more for more in (0, 1))
-    assert has_few_functions("jax", data, load_study(small_study, trials=first))
-    assert not has_few_functions("jax", data, load_study(small_study, trials=last))
-    assert not has_few_functions("tensorflow", data, study)
-    short = record_engine(store, sweep, "jax", "as asked", has_few_functions=True)
-    assert read_sweep(run_of(store, sweep)).has_few_functions
+    assert accumulates_blocks("jax", data, load_study(small_study, trials=first))
+    assert not accumulates_blocks("jax", data, load_study(small_study, trials=last))
+    assert not accumulates_blocks("tensorflow", data, study)
+    short = record_engine(store, sweep, "jax", "as asked", accumulates_blocks=True)
+    assert read_sweep(run_of(store, sweep)).accumulates_blocks
     longer = load_study(small_study, trials=last)
     extended = extend_sweep(store, short, longer)
-    assert extended.has_few_functions
+    assert extended.accumulates_blocks
     setting = start_sweep.fn(store, longer, data, "auto", False)
-    assert setting.sweep.has_few_functions
+    assert setting.sweep.accumulates_blocks
     monkeypatch.setattr(trainer_module, "_make_trainer", lambda *given: given)
     made: Any = trainer_of(setting)
-    assert (made[0], made[-1].has_few_functions) == ("jax", True)
+    assert (made[0], made[-1].accumulates_blocks) == ("jax", True)
     assert run_of(store, sweep).data.tags[names.BATCH_LAYOUT] == "blocks"
     client(store).set_tag(sweep.run_id, names.BATCH_LAYOUT, "other")
     with pytest.raises(DamagedRecordError, match="batch_layout"):
         read_sweep(run_of(store, sweep))
     client(store).delete_tag(sweep.run_id, names.BATCH_LAYOUT)
-    assert not read_sweep(run_of(store, sweep)).has_few_functions
-    assert not forget_engine(store, short).has_few_functions
+    assert not read_sweep(run_of(store, sweep)).accumulates_blocks
+    assert not forget_engine(store, short).accumulates_blocks
 
 
 def trials_of(study: Study, data: PreparedData) -> int:
@@ -112,9 +111,9 @@ def test_rungs_and_ends_count_in_the_length_of_a_sweep(store_root: Path, small_s
     study, store = load_study(small_study), open_store(store_root)
     data = prepare_data.fn(study, store.root)
     many = load_study(small_study, trials=2 * trials_of(study, data))
-    assert not has_few_functions("jax", data, many)
+    assert not accumulates_blocks("jax", data, many)
     search = many.search.model_copy(update={"total_epochs": 100})
-    assert has_few_functions("jax", data, many.model_copy(update={"search": search}))
+    assert accumulates_blocks("jax", data, many.model_copy(update={"search": search}))
 
 
 def test_programs_hold_the_rules_of_the_studys_own_optimizers(store_root: Path, small_study: Path) -> None:

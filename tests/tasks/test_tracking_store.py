@@ -167,6 +167,16 @@ def test_a_sweep_killed_during_its_creation_is_described_when_it_resumes(store: 
     assert {"study/flowers.toml", "study/content.json", "environment.json"} <= names
 
 
+def test_a_sweeps_params_hold_no_key_that_may_change_while_it_continues(store: Store, study: SmallStudy) -> None:
+    searches = [{"method": "random", "hours": hours, "audit": hours / 10, "until": f"0{hours}:00"} for hours in (1, 2)]
+    study.search.values = searches[0]
+    made = open_sweep(store, study, "data-1", fresh=False, planned_trials=3)  # type: ignore[arg-type]
+    shutil.rmtree(client(store).get_run(made.run_id).info.artifact_uri.removeprefix("file://"))  # killed meanwhile
+    study.search.values = searches[1]
+    assert open_sweep(store, study, "data-1", fresh=False, planned_trials=3).id == made.id  # type: ignore[arg-type]
+    assert client(store).get_run(made.run_id).data.params == {"seed": "7", "method": "random"}
+
+
 def test_the_ui_is_served_on_loopback_only(store: Store) -> None:
     command = " ".join(ui_command(store, Access(port=5123)))
     assert "--host 127.0.0.1 --port 5123" in command

@@ -35,7 +35,7 @@ Outcome = Callable[["InventedWorker", Job], Any]  # what a worker returns; an ex
 
 @dataclass
 class InventedProcess:
-    """A process that dies when it is told."""
+    """A process that ends when `kill` is called."""
 
     pid: int
     returncode: int | None = None

@@ -10,6 +10,7 @@ from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import shown, sign_of
 
 ENDS = ("total_epochs", "hours", "device_hours", "until", "patience")  # keys of [search]; they change no trial
+MAY_CHANGE = (*ENDS, "history", "audit")  # keys of [search] that may change while a sweep continues
 MOST_TRIALS = 1000  # of a search that has an end and no number of trials
 TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 

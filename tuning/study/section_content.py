@@ -9,7 +9,7 @@ from typing import Any
 from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.study.data_section import OF_SOURCE, DataSection
-from nightune.tuning.study.ends import ENDS
+from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.sections import Objective
 
@@ -41,7 +41,7 @@ def search_content(search: SearchSection) -> dict[str, Any]:
 
     The points that a sweep begins with are recorded on its run.
     """
-    content = search.model_dump(mode="json", exclude={*ENDS, "history", "audit"})
+    content = search.model_dump(mode="json", exclude=set(MAY_CHANGE))
     return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
 
 

@@ -84,9 +84,9 @@ class CompiledEngine:
         return len(self._programs)
 
     @property
-    def has_few_functions(self) -> bool:
-        """True if batches of all sizes share a function, where they could have functions of their own."""
-        return bool(getattr(self._backend, "has_few_functions", False))
+    def accumulates_blocks(self) -> bool:
+        """True if batches of all sizes are added up from blocks, and share one function instead of one for each."""
+        return bool(getattr(self._backend, "accumulates_blocks", False))
 
     @property
     def rules(self) -> frozenset[str] | None:

@@ -58,15 +58,15 @@ def make_jax_engine(
 class JaxBackend:
     """JAX on its first device.
 
-    With `has_few_functions` batches of all sizes are added up from blocks of one, on a CPU: one function takes the
+    With `accumulates_blocks` batches of all sizes are added up from blocks of one, on a CPU: one function takes the
     place of one for each size, and an update takes up to 40% longer (docs/decisions/0130).
     """
 
     name = "jax"
     is_shape_bound = True
 
-    def __init__(self, has_few_functions: bool = False) -> None:
-        self.has_few_functions = has_few_functions
+    def __init__(self, accumulates_blocks: bool = False) -> None:
+        self.accumulates_blocks = accumulates_blocks
 
     @property
     def device(self) -> str:
@@ -80,15 +80,15 @@ class JaxBackend:
 
     def compile(self, program: Program, data: Data) -> "JaxProgram":
         """Return the program's functions with their data; each is compiled at its first call."""
-        return JaxProgram(program, data, self.has_few_functions)
+        return JaxProgram(program, data, self.accumulates_blocks)
 
 
 class JaxProgram:
     """A program compiled by JAX, together with the data that it reads."""
 
-    def __init__(self, program: Program, data: Data, has_few_functions: bool = False) -> None:
+    def __init__(self, program: Program, data: Data, accumulates_blocks: bool = False) -> None:
         self.program, self.pace, self.data = program, Pace(), data
-        self._has_few_functions = has_few_functions
+        self._accumulates_blocks = accumulates_blocks
         self.first_calls = FirstCalls()
         self._ahead, self._executables = Ahead(self.first_calls), dict[Hashable, Any]()
         self._extra: dict[str, Any] = {}
@@ -121,7 +121,7 @@ class JaxProgram:
             return masked_parts(plan) if self._may_pad else exact_parts(plan)
         if self._is_stepwise:
             return fitted_parts(plan)
-        if self._has_few_functions and self._is_on_cpu:
+        if self._accumulates_blocks and self._is_on_cpu:
             return accumulated_parts(plan)
         return bucketed_parts(plan, divides_large=self._is_on_cpu)
 

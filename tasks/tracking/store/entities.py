@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.serving.input_trees import plain_shape
@@ -26,6 +26,13 @@ def param(name: str, value: Value) -> Any:
     if len(text) > PARAM_LENGTH:
         text = f"{text[: PARAM_LENGTH - 30]}… sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return Param(name, text)
+
+
+def run_tags(values: Mapping[str, str]) -> list[Any]:
+    """Return tags for one call of MLflow."""
+    from mlflow.entities import RunTag  # noqa: PLC0415
+
+    return [RunTag(name, value) for name, value in values.items()]
 
 
 def dataset_input(data: "PreparedData") -> Any:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.records import number_of_tag
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
@@ -37,23 +38,21 @@ def write_search_seconds(store: Store, sweep: Sweep, seconds: float) -> None:
 
 def end_search(store: Store, sweep: Sweep, ended_by: str, asked_trials: int, trials: int) -> Sweep:
     """Record that the search has ended with these trials, of those that the study asks for."""
-    _write_tags(
-        store,
-        sweep,
-        {
-            names.ENDED_BY: ended_by,
-            names.ASKED_TRIALS: str(asked_trials),
-            names.PLANNED_TRIALS: str(trials),
-        },
-    )
+    tags = {
+        names.ENDED_BY: ended_by,
+        names.ASKED_TRIALS: str(asked_trials),
+        names.PLANNED_TRIALS: str(trials),
+    }
+    client(store).log_batch(sweep.run_id, tags=run_tags(tags))
     return replace(sweep, ended_by=ended_by, asked_trials=asked_trials, planned_trials=trials)
 
 
 def continue_search(store: Store, sweep: Sweep, trials: int) -> Sweep:
     """Plan this number of trials again for a search that had ended before, and mark its sweep as running."""
-    _write_tags(store, sweep, {names.PLANNED_TRIALS: str(trials), names.STATUS: str(SweepStatus.RUNNING)})
+    written, before = {names.PLANNED_TRIALS: str(trials), names.STATUS: str(SweepStatus.RUNNING)}, _tags(store, sweep)
+    client(store).log_batch(sweep.run_id, tags=run_tags(written))
     for name in (names.ENDED_BY, names.DEADLINE):
-        if name in _tags(store, sweep):
+        if name in before:
             client(store).delete_tag(sweep.run_id, name)
     client(store).update_run(sweep.run_id, status="RUNNING")
     return replace(sweep, ended_by="", planned_trials=trials, status=SweepStatus.RUNNING)
@@ -61,9 +60,3 @@ def continue_search(store: Store, sweep: Sweep, trials: int) -> Sweep:
 
 def _tags(store: Store, sweep: Sweep) -> dict[str, str]:
     return dict(client(store).get_run(sweep.run_id).data.tags)
-
-
-def _write_tags(store: Store, sweep: Sweep, tags: dict[str, str]) -> None:
-    from mlflow.entities import RunTag  # noqa: PLC0415 - seconds
-
-    client(store).log_batch(sweep.run_id, tags=[RunTag(*tag) for tag in tags.items()])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, all_sweeps
 
@@ -27,8 +28,6 @@ def extend_sweep(store: Store, sweep: Sweep, study: "Study") -> Sweep:
 
     The files come first: the tags, written at once, make it another length.
     """
-    from mlflow.entities import RunTag  # noqa: PLC0415 - seconds
-
     mlflow_client = client(store)
     mlflow_client.log_dict(sweep.run_id, study.content, names.STUDY_CONTENT)
     lengths = json.dumps([*sweep.earlier_lengths, sweep.asked_trials])
@@ -39,7 +38,7 @@ def extend_sweep(store: Store, sweep: Sweep, study: "Study") -> Sweep:
         names.EARLIER_LENGTHS: lengths,
         names.STATUS: str(SweepStatus.RUNNING),
     }
-    mlflow_client.log_batch(sweep.run_id, tags=[RunTag(*tag) for tag in tags.items()])
+    mlflow_client.log_batch(sweep.run_id, tags=run_tags(tags))
     mlflow_client.update_run(sweep.run_id, status="RUNNING")
     return replace(
         sweep,

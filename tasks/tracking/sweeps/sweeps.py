@@ -14,13 +14,13 @@ from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.records import read_file, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 from nightune.tasks.tracking.sweeps.numbers import next_number
+from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.vocabulary import DIRECTIONS
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
     from nightune.tuning.trial import Value
 
-AUDIT = "audit"  # the key of [search]
 BLOCKS, BUCKETS = "blocks", "buckets"  # the values of BATCH_LAYOUT
 
 
@@ -47,7 +47,7 @@ class Sweep:
     direction: str
     planned_trials: int
     engine: str = ""  # chosen once, before the first trial
-    has_few_functions: bool = False  # chosen with the engine: JAX adds up batches from blocks, which rounds differently
+    accumulates_blocks: bool = False  # chosen with the engine: how JAX adds up batches, which rounds differently
     asked_trials: int = 0  # the study's number: more than planned where the space has fewer points
     earlier_lengths: tuple[int, ...] = ()  # the asked numbers of trials before each extension
     is_without_repeats: bool = False  # False: continuous ranges, or begun by a version that repeated points
@@ -161,26 +161,6 @@ def parse_content(text: str) -> dict[str, Any]:
     return content
 
 
-def record_engine(store: Store, sweep: Sweep, engine: str, reason: str, has_few_functions: bool = False) -> Sweep:
-    """Write the sweep's engine, how it lays out batches and the reason for it to its run; the layout is written first.
-
-    A sweep with an engine and without a layout was begun by an earlier version, and keeps buckets.
-    """
-    layout = {names.BATCH_LAYOUT: BLOCKS if has_few_functions else BUCKETS} if engine == names.JAX else {}
-    for name, value in {**layout, names.ENGINE: engine, names.ENGINE_REASON: reason}.items():
-        client(store).set_tag(sweep.run_id, name, value)
-    return replace(sweep, engine=engine, has_few_functions=has_few_functions)
-
-
-def forget_engine(store: Store, sweep: Sweep) -> Sweep:
-    """Delete the sweep's engine from its run: the next start chooses one."""
-    tags = client(store).get_run(sweep.run_id).data.tags
-    for name in (names.ENGINE, names.ENGINE_REASON, names.BATCH_LAYOUT):
-        if name in tags:
-            client(store).delete_tag(sweep.run_id, name)
-    return replace(sweep, engine="", has_few_functions=False)
-
-
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
     """Mark a sweep as interrupted; the same command resumes it."""
     return _mark(store, sweep, SweepStatus.INTERRUPTED)
@@ -241,7 +221,7 @@ def read_sweep(run: Any) -> Sweep:
         direction=record.choice(names.DIRECTION, DIRECTIONS),
         planned_trials=planned,
         engine=record.tags.get(names.ENGINE, ""),
-        has_few_functions=names.BATCH_LAYOUT in record.tags
+        accumulates_blocks=names.BATCH_LAYOUT in record.tags
         and record.choice(names.BATCH_LAYOUT, (BLOCKS, BUCKETS)) == BLOCKS,
         asked_trials=record.integer(names.ASKED_TRIALS, default=planned),
         earlier_lengths=tuple(record.integers(names.EARLIER_LENGTHS)),
@@ -293,7 +273,7 @@ def _describe(store: Store, run_id: str, study: "Study") -> None:
     if any(file.path == names.ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
         return
     for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
-        if name != AUDIT:  # it may change between the commands of a sweep
+        if name not in MAY_CHANGE:  # a run's param cannot
             mlflow_client.log_param(run_id, name, value)
     # Named by the study: MLflow cannot download a file with a name such as "a #1.toml".
     mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"{names.STUDY_FOLDER}/{study.name}.toml")

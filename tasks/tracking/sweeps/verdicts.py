@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pydantic import TypeAdapter
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.errors import DamagedRecordError
 from nightune.tasks.tracking.store.records import Record, optional_file
 from nightune.tasks.tracking.store.store import Store, client
@@ -47,15 +48,11 @@ def write_verdict(store: Store, sweep: Sweep, verdict: Verdict, question: str) -
 
     `question` identifies what was judged: the same question again returns the same verdict, without another read.
     """
-    from mlflow.entities import RunTag  # noqa: PLC0415 - seconds
-
     client(store).log_text(sweep.run_id, verdict.as_json(), names.VERDICT_JSON)
     client(store).log_text(sweep.run_id, as_markdown(verdict), names.VERDICT_PAGE)
-    tags = [
-        RunTag(name, value[: names.TAG_LENGTH])
-        for name, value in {**verdict_tags(verdict), names.VERDICT_QUESTION: question}.items()
-    ]
-    client(store).log_batch(sweep.run_id, tags=tags)
+    tags = {**verdict_tags(verdict), names.VERDICT_QUESTION: question}
+    cut = {name: value[: names.TAG_LENGTH] for name, value in tags.items()}
+    client(store).log_batch(sweep.run_id, tags=run_tags(cut))
 
 
 def read_verdict(store: Store, sweep: Sweep, question: str | None = None) -> Verdict | None:

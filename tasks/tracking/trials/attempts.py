@@ -23,7 +23,7 @@ class OvertakenError(StoreError):
     """Another attempt has taken the trial's run: this one abandons it, and writes nothing more."""
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """An attempt at trials: those of one flow's process are numbered, so that a newer one takes runs from an older."""
 
