@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -112,7 +112,8 @@ class SweepReport:
 
     def rows(self) -> list[Row]:
         """Return the leaderboard as flat rows: rank, trial, status, objective, cost, params, run."""
-        return [self._row(rank, result) for rank, result in enumerate(self.results, start=1)]
+        varying = self.varying
+        return [self._row(rank, result, varying) for rank, result in enumerate(self.results, start=1)]
 
     def summary(self) -> dict[str, object]:
         """Return the object that `--json` prints."""
@@ -140,7 +141,7 @@ class SweepReport:
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
 
-    def _row(self, rank: int, result: TrialResult) -> Row:
+    def _row(self, rank: int, result: TrialResult, varying: Iterable[str]) -> Row:
         row: Row = {
             "rank": rank if result.is_ranked else None,
             "trial": result.trial.number,
@@ -150,7 +151,7 @@ class SweepReport:
             "epochs": result.epochs,
             "seconds": round(result.seconds, 3),
         }
-        row |= {name: result.trial.params.get(name) for name in self.varying}
+        row |= {name: result.trial.params.get(name) for name in varying}
         return row | {"run_id": result.run_id, "message": result.message}
 
 

@@ -17,7 +17,6 @@ from nightune.flows.commands.options import (
     StudyFile,
     report_errors,
     report_fault,
-    sigterm_as_interrupt,
 )
 from nightune.flows.commands.plain_help import PlainCommand, PlainGroup
 from nightune.flows.commands.predict import predict
@@ -33,6 +32,7 @@ from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import process_of_its_own, supervised
 from nightune.flows.runtime.text_streams import outlive_reader, show_every_text
 from nightune.models.heavy_imports import lasting_imports
+from nightune.tasks.trial.interrupts import interrupts_remembered
 
 if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
@@ -71,7 +71,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     """Train the study's trials. Run again to resume an interrupted sweep or to show a finished one."""
     if fresh and retry_failed:
         raise typer.BadParameter("a new sweep has no failed trials; leave out --fresh", param_hint="--retry-failed")
-    with report_errors(), sigterm_as_interrupt(), progress_shown():
+    with report_errors(), interrupts_remembered(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         given: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed, "hours": hours, "until": until}
@@ -90,7 +90,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
                 options: dict[str, Any] = {"engine": str(engine), "fresh": fresh, "retry_failed": retry_failed}
                 report = tune_flow(study, **given, **options, workers=workers)
     _show_results(report, as_json)  # drawing the report takes seconds
-    with report_errors(creates_store=False, asks_store=False), sigterm_as_interrupt(), progress_shown():
+    with report_errors(creates_store=False, asks_store=False), interrupts_remembered(), progress_shown():
         page = morning_page(study, report.study, report.sweep.id)
     _show_next_steps(report, study, as_json, page)
     if report.best is None:
@@ -134,7 +134,7 @@ def probe(
     as_json: AsJson = False,
 ) -> None:
     """Suggest a range of learning rates for each optimizer of the study: run a range test of a few seconds for each."""
-    with report_errors(), sigterm_as_interrupt(), progress_shown():
+    with report_errors(), interrupts_remembered(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
 
@@ -196,7 +196,7 @@ def ui(
     ] = None,
 ) -> None:
     """Serve MLflow's pages of the store until Ctrl-C, on this machine only unless --host is set."""
-    with report_errors(creates_store=False), sigterm_as_interrupt():
+    with report_errors(creates_store=False), interrupts_remembered():
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.ui_server import Access, serve_ui  # noqa: PLC0415
 

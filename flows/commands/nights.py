@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import serving_server, use_running_server
 from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import HOOK, WEBHOOK, read_settings
+from nightune.tasks.trial.interrupts import interrupts_remembered
 
 
 class Overlap(StrEnum):
@@ -50,7 +51,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server that it starts.")] = 4200,
 ) -> None:
     """Run studies every night on this machine until Ctrl-C: sweep, confirmation, promotion, hooks."""
-    with report_errors(), sigterm_as_interrupt(), progress_shown():
+    with report_errors(), interrupts_remembered(), progress_shown():
         _set_hooks(webhook, hook)
         from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415

@@ -1,7 +1,6 @@
 """Shared parts of the commands: arguments, signals, and errors with their exit codes."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,17 +85,3 @@ def _check_environment(creates_store: bool, asks_store: bool) -> None:
     if read_settings().supervisor is None:  # otherwise the parent has warned
         for line in unknown_variables():
             say(line)
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: schedulers send it, and jobs started with & do not get SIGINT."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

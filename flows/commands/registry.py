@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.options import AsJson, StudyFile, report_errors
 from nightune.flows.commands.started_flow import run_supervised
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import REFUSED
 from nightune.flows.runtime.morning_page import morning_page
 from nightune.models.heavy_imports import lasting_imports
+from nightune.tasks.trial.interrupts import interrupts_remembered
 
 if TYPE_CHECKING:
     from nightune.tasks.promote_model import Promotion
@@ -34,7 +35,7 @@ def promote(
     """Confirm a sweep's best trials; promote the winner if it is significantly better. Exit code 4: refused."""
     if force and not because.strip():
         raise typer.BadParameter("a forced promotion requires a reason", param_hint="--because")
-    with report_errors(creates_store=False), sigterm_as_interrupt(), progress_shown():
+    with report_errors(creates_store=False), interrupts_remembered(), progress_shown():
         promotion = run_supervised(study, partial(_promotion, study, sweep, dry_run, force, because))
         from nightune.tasks.tracking.store.store import open_existing_store, store_address  # noqa: PLC0415
         from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415

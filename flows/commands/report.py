@@ -10,12 +10,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.options import AsJson, StudyFile, report_errors
 from nightune.flows.commands.started_flow import run_supervised
 from nightune.flows.runtime.console import output as console_of
 from nightune.flows.runtime.console import print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.models.heavy_imports import lasting_imports
+from nightune.tasks.trial.interrupts import interrupts_remembered
 
 if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
@@ -63,7 +64,7 @@ def report(
 
 
 def _train_ablation(study: Path, sweep: str | None) -> None:
-    with report_errors(creates_store=False), sigterm_as_interrupt(), progress_shown():
+    with report_errors(creates_store=False), interrupts_remembered(), progress_shown():
         trained = run_supervised(study, partial(_ablation, study, sweep))
     say(f"{trained} trainings of the ablation path ended; those of earlier calls are kept.")
 

@@ -7,8 +7,8 @@ from nightune.tuning.trial import Params, Status, TrialResult
 
 
 def counted(results: Iterable[TrialResult]) -> list[TrialResult]:
-    """Leave out trials whose params contradict each other: they are refused, and others may be trained."""
-    return [result for result in results if not _is_refused(result.trial.params)]
+    """Leave out failed trials whose params contradict each other: they were refused, and others may be trained."""
+    return [each for each in results if each.status is not Status.FAILED or not _is_refused(each.trial.params)]
 
 
 def evidence(ended: Sequence[TrialResult]) -> list[TrialResult]:

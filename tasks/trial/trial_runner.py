@@ -30,6 +30,7 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.hopeless import counted
+from nightune.tasks.trial.interrupts import refuse_interrupted
 from nightune.tasks.trial.limits import Watch, watched
 from nightune.tasks.trial.model_limits import ModelLimits, OverLimitError
 from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
@@ -257,6 +258,7 @@ class TrialRunner:
         with phase(TRACKING):
             log.log_epoch(epoch, values)
         write_ledger_if_due()
+        refuse_interrupted()
         watch.check()
         if self._setting.budget is not None and epoch < self._setting.epochs:
             self._setting.budget.check()

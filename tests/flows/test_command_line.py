@@ -76,22 +76,22 @@ def test_after_kills_and_a_stop_every_trial_exists_exactly_once(
     from nightune.flows.tune import tune
 
     for pause_seconds in pauses:
-        process = start(small_study, "--trials", "12", "--engine", "fit")
+        process = start(small_study, "--trials", "24", "--engine", "fit")
         wait_for_a_trial(process)
         time.sleep(pause_seconds)
         process.kill()
         process.communicate(timeout=60)
-    process = start(small_study, "--trials", "12", "--engine", "fit")
+    process = start(small_study, "--trials", "24", "--engine", "fit")
     wait_for_a_trial(process)
-    assert_stops(process, signal.SIGINT, store_root, f"nightune tune {small_study} --trials 12")
-    assert 1 < trial_runs(store_root, "FINISHED") < 12
-    tune(small_study, trials=12, engine="fit")
+    assert_stops(process, signal.SIGINT, store_root, f"nightune tune {small_study} --trials 24")
+    assert 1 < trial_runs(store_root, "FINISHED") < 24
+    tune(small_study, trials=24, engine="fit")
     with sqlite3.connect(store_root / "mlflow.db") as database:
         numbers = database.execute("select value from tags where key = 'nightune.trial_number'").fetchall()
         points = database.execute("select count(*) from metrics where key = 'val_loss'").fetchone()[0]
-    assert sorted(int(value) for (value,) in numbers) == list(range(12))
-    assert trial_runs(store_root, "FINISHED") == 12
-    assert points == 24
+    assert sorted(int(value) for (value,) in numbers) == list(range(24))
+    assert trial_runs(store_root, "FINISHED") == 24
+    assert points == 48
 
 
 @pytest.mark.nights

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from nightune.flows.commands.options import sigterm_as_interrupt
 from nightune.flows.runtime.interrupts import reraise_lost_interrupts
+from nightune.tasks.trial.interrupts import interrupts_remembered, refuse_interrupted
 
 SECONDS = 10.0  # maximum; a dropped interrupt that is not re-raised never arrives
 
@@ -38,7 +40,7 @@ def in_a_callback_of_the_garbage_collector() -> None:
 
 @pytest.mark.parametrize("lose", [in_a_finalizer, in_a_callback_of_the_garbage_collector])
 def test_a_swallowed_interrupt_is_raised_again(lose: Callable[[], None]) -> None:
-    with sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
+    with interrupts_remembered(), pytest.raises(KeyboardInterrupt):
         continue_after(lose)
 
 
@@ -46,6 +48,30 @@ def test_a_swallowed_interrupt_is_raised_again(lose: Callable[[], None]) -> None
 def continue_after(lose: Callable[[], None]) -> None:
     lose()
     time.sleep(SECONDS)
+
+
+def drop_an_interrupt() -> None:
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_dropped_interrupt_is_remembered_until_the_block_ends() -> None:
+    with interrupts_remembered():
+        refuse_interrupted()
+        drop_an_interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            refuse_interrupted()
+    refuse_interrupted()
+
+
+def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(store_root: Path, small_study: Path) -> None:
+    from nightune.flows.tune import tune
+
+    with interrupts_remembered():
+        drop_an_interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            tune(small_study, engine="fit")
+    assert len(tune(small_study, engine="fit").results) == 4
 
 
 def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +88,7 @@ def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> None:
-    with sigterm_as_interrupt():
+    with interrupts_remembered():
         with reraise_lost_interrupts():
             in_a_finalizer()
         time.sleep(0.5)
