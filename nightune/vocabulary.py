@@ -42,6 +42,7 @@ DEFAULT_THRESHOLD = 0.5  # of the probability of the second of two classes
 ThresholdRule = Literal["f1", "balanced_accuracy"]
 THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 DECIDED_METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "mcc")  # of two classes: they depend on the threshold
+POSITIONS_SAID = "as a class at each position"  # in what is said of a head of them
 WEIGHTED_SAID = "metrics average by them"  # in what is said of data whose weights no key names
 LOSS_SAID, DEFAULT_LOSS = " · loss ", "default of the task"  # in what is said of a head
 _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
@@ -69,6 +70,7 @@ _NAMED_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "top_5": ("maximize", ("multiclass",)),
     "brier": ("minimize", ("binary", "multiclass", "multilabel")),
     "log_loss": ("minimize", ("binary", "multiclass", "multilabel", "positions")),
+    "mean_iou": ("maximize", ("positions",)),
     "mape": ("minimize", ("regression",)),
     "spearman": ("maximize", ("regression",)),
     "mae_original": ("minimize", ("regression",)),
@@ -89,7 +91,7 @@ NAMED_METRICS: dict[str, tuple[str, ...]] = {
 # Written in percent.
 SHARES = (
     *("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5"),
-    *("f1_macro", "f1_micro", "auc", "pr_auc"),
+    *("f1_macro", "f1_micro", "auc", "pr_auc", "mean_iou"),
 )
 # The ends of a metric's values, where it has some.
 METRIC_LIMITS: dict[str, tuple[float, float]] = {

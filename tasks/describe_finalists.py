@@ -179,17 +179,18 @@ def _summaries(
 
     columns, why = _columns(dataset, rows)
     if not isinstance(head, JointHead):
-        return [_summary(setting, dataset, head, rows, outputs, columns, why)]
+        decided = setting.study.objective.threshold_of()
+        return [_summary(dataset, head, rows, outputs, columns, why, decided)]
     return [
         replace(
             _summary(
-                setting,
                 dataset.of_head(part.data),
                 part.head,
                 rows.of_head(part.data),
                 [np.asarray(part.outputs(each)) for each in outputs],
                 columns,
                 why,
+                setting.study.objective.threshold_of(part.data.name),
             ),
             name=part.data.name,
         )
@@ -198,19 +199,19 @@ def _summaries(
 
 
 def _summary(
-    setting: Setting,
     dataset: "Dataset",
     head: "Head",
     rows: "Examples",
     outputs: Sequence[np.ndarray],
     columns: Sequence[HeldColumn],
     why: str,
+    threshold: str | float,
 ) -> HeadSummary:
     from nightune.models.networks.held_out_answers import held_out_answers  # noqa: PLC0415 - Keras
 
     if isinstance(dataset.output_size, tuple):
         return HeadSummary(why=SEVERAL_AXES)
-    found = held_out_answers(outputs, dataset, head, rows, setting.study.objective.threshold)
+    found = held_out_answers(outputs, dataset, head, rows, threshold)
     kind = {"regression": "quantities", "multilabel": "labels"}.get(dataset.task, "classes")
     answers = Answers(
         kind=kind,

@@ -1,22 +1,20 @@
 """Metrics that a study names, and that its data leaves without a value or a meaning."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nightune.models.data.heads import metric_of_head, of_head
 from nightune.models.errors import InputError
 from nightune.models.networks.class_scores import TOP_COUNTS, has_zero
-from nightune.models.networks.own_metrics import OwnMetric, answers_of
+from nightune.models.networks.own_metrics import OwnMetric, answers_of, some_rows
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.study import Study
 from nightune.vocabulary import (
-    NAMED_METRICS,
     POSITIONS,
     QUANTILE_METRICS,
-    TASK_METRICS,
     VALIDATION_PREFIX,
     listing,
     unknown_name,
@@ -103,14 +101,6 @@ def _of_data(metric: str, dataset: "Dataset") -> Iterator[str]:
 
 def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
     key, reference = "objective.metric", study.objective.metric
-    if study.objective.is_own and dataset.task == POSITIONS:
-        known = ", ".join(
-            f"{VALIDATION_PREFIX}{name}" for name in (*TASK_METRICS[POSITIONS], *NAMED_METRICS[POSITIONS])
-        )
-        yield Problem(
-            key, f"{reference}: a function of yours does not measure a class at each position (known: {known})"
-        )
-        return
     try:
         own = own_metric(study)
         if own is None:
@@ -120,14 +110,19 @@ def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
             problem = f"{reference} takes no weights, and rows have some; give it an argument `weights`, or set"
             yield Problem(key, f'{problem} average = "rows"')
             return
-        for place, part, examples in (("the training rows", dataset, dataset.train), *_measured(dataset)):
-            arguments = _random_answers(part, examples)
-            values = [own.value(*arguments, examples.weights if has_weights else None) for _ in range(2)]
+        train = some_rows(dataset, dataset.train)
+        for place, part, examples in (("the training rows", dataset, train), *_measured(dataset)):
+            arguments, weights = _random_answers(part, examples), examples.weights if has_weights else None
+            values = [own.value(*arguments, weights) for _ in range(2)]
             if not np.isfinite(values).all():
                 yield Problem(key, f"{reference} is {values[0]} for random predictions of {place} (needed: finite)")
             elif values[0] != values[1]:
                 problem = f"{reference} returned {values[0]:g} and {values[1]:g} for the same values"
                 yield Problem(key, f"{problem}; seed its random numbers")
+                return
+            elif part.task == POSITIONS and _counts_no_class(own, *arguments, weights):
+                problem = f"{reference} counts positions without a class, where y_true is -1"
+                yield Problem(key, f"{problem}; leave them out: known = y_true >= 0")
                 return
     except InputError as error:
         yield Problem(error.key, error.message)
@@ -141,6 +136,19 @@ def _random_answers(dataset: "Dataset", examples: "Examples") -> tuple[np.ndarra
     else:
         outputs = generator.uniform(0.1, 0.9, (len(targets), dataset.output_count))
     return answers_of(dataset.task, outputs, targets, False, dataset.description)
+
+
+def _counts_no_class(own: OwnMetric, classes: np.ndarray, probabilities: np.ndarray, *given: Any) -> bool:
+    """True if a function counts positions without a class: further ones in each row change its value."""
+    if not (classes < 0).any():
+        return False
+    more = np.concatenate([classes, np.full_like(classes[:, :1], -1)], axis=1)
+    answers = np.concatenate([probabilities, probabilities[:, :1]], axis=1)
+    try:
+        values = own.value(classes, probabilities, *given), own.value(more, answers, *given)
+    except InputError:  # it may take rows of one size only
+        return False
+    return not np.isclose(*values, rtol=1e-6)
 
 
 def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:

@@ -73,7 +73,8 @@ def read_dataset(study: Study) -> Dataset:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
     problems = [*_batches_above(study, dataset), *metric_problems(study, dataset), *_unknown_classes(study, dataset)]
     problems += threshold_problems(study, dataset)
-    if study.objective.average == "rows" and dataset.train.weights is None:
+    has_weights = dataset.train.weights is not None or any(head.has_weights for head in dataset.heads)
+    if study.objective.average == "rows" and not has_weights:
         problems.append(Problem("objective.average", "'rows', but the data has no weights of rows; remove it"))
     if problems:
         raise StudyError(str(study.path), problems)

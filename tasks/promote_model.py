@@ -85,10 +85,15 @@ def promote_model(
 def _refuse_other_threshold(setting: Setting, version: Version) -> None:
     """Refuse to judge a version that exists by another threshold than it was registered with."""
     held, wanted = version.tags.get(names.THRESHOLD, json.dumps(DEFAULT_THRESHOLD)), setting.study.objective.threshold
-    if held != json.dumps(wanted):
-        problem = f"{json.dumps(wanted)}, but version {version.number} was registered from this model with {held}"
+    if held != _written(wanted):
+        problem = f"{_written(wanted)}, but version {version.number} was registered from this model with {held}"
         remedy = "set it back, or start the next sweep with --fresh"
         raise StudyError(str(setting.study.path), [Problem(THRESHOLD_KEY, f"{problem}; {remedy}")])
+
+
+def _written(threshold: object) -> str:
+    """Return a threshold, or those of several heads, as the tag of a version has it."""
+    return json.dumps(threshold, sort_keys=True)
 
 
 def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation | None) -> Candidate:
@@ -169,7 +174,7 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None, head
         names.SIBLINGS: json.dumps(candidate.siblings),
         names.SEARCH_SCORE: repr(candidate.search_score),
         names.CONFIRMED_SCORE: repr(candidate.confirmed_score),
-        **({} if threshold == DEFAULT_THRESHOLD else {names.THRESHOLD: json.dumps(threshold)}),
+        **({} if threshold == DEFAULT_THRESHOLD else {names.THRESHOLD: _written(threshold)}),
         **({} if champion is None else {names.COMPARED_WITH: str(champion.number)}),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nightune.models.data.class_names import described_names
 from nightune.models.data.dataset import Dataset, Examples, SealedExamples, UnsealedExamples
-from nightune.models.data.head_targets import described_heads
+from nightune.models.data.head_targets import described_heads, measured_values
 from nightune.models.data.placement import gather
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
@@ -49,8 +49,8 @@ class EncodedData:
         """The examples of these rows, with their weights unless only the trained ones have any."""
         given = self.raw.weights
         weights = None if given is None or (given.by_rows and not is_trained) else given.values[index]
-        inputs = map_arrays(lambda array: gather(array, index), self.inputs)
-        return Examples(inputs, self.targets.values[index], weights=weights)
+        inputs, targets = map_arrays(lambda array: gather(array, index), self.inputs), self.targets.values[index]
+        return Examples(inputs, targets if is_trained else measured_values(self.targets, targets), weights=weights)
 
     def table(self, index: np.ndarray) -> "pd.DataFrame | None":
         """These rows as the table holds them; None if the source holds arrays."""

@@ -38,6 +38,7 @@ class Arrays:
     keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given
     class_names: tuple[str, ...] = ()  # of the classes 0, 1 and so on
     weights: np.ndarray | None = None  # (examples,) float32 from 0
+    head_weights: Mapping[str, np.ndarray] = field(default_factory=dict)  # the same of each head that has its own
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version takes raw rows, if not as such arrays
     has_order: bool = True  # False: a loader gave the rows in another order each time
     numbers: np.ndarray | None = None  # of each row in its part, if the arrays are several joined; None: its place

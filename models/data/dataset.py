@@ -55,8 +55,8 @@ class Examples:
         return replace(self, inputs=rows_of(self.inputs, rows), targets=self.targets[rows], weights=weights)
 
     def of_head(self, head: HeadData) -> Self:
-        """Return the examples with the targets of one of several heads."""
-        return replace(self, targets=head.targets(self.targets))
+        """Return the examples with the targets of one of several heads, and the weights of its rows."""
+        return replace(self, targets=head.targets(self.targets), weights=head.row_weights(self.targets, self.weights))
 
     def weighing(self, count: int | None = None) -> Self:
         """Return the examples with a weight above 0, at most the first `count` of them."""

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nightune.models.data.contents import Arrays
 from nightune.models.data.input_arrays import several_inputs
+from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
-from nightune.vocabulary import HEAD_NAME
+from nightune.vocabulary import HEAD_NAME, unknown_name
 
 KEY = "data.source"
 
@@ -48,12 +51,34 @@ def read_heads(read: Mapping[str, Arrays], source: str) -> Arrays:
     return replace(first, targets=targets, target_names=None, head_columns=columns, findings=findings)  # type: ignore[arg-type]
 
 
-def refuse_weights_by_head(given: Any, source: str) -> None:
-    """Refuse weights of rows that differ by head."""
-    if isinstance(given, Mapping):
-        problem = f"weights are a dictionary ({', '.join(map(repr, given))}); one array weighs the rows for all heads"
-        remedy = "return one array, and weigh heads by loss_weights = { … } in [training]"
-        raise InputError(KEY, f"{source}: {problem}: {remedy}")
+def weights_by_head(given: Any, targets: Any, source: str) -> dict[str, np.ndarray] | None:
+    """Return the weights of rows of each head that has its own, (rows,) float32; None for weights of all heads.
+
+    A dictionary names heads, and those that it lacks weigh all rows alike; a list has an array for each head in their
+    order. InputError for other names, and for weights by name of one target.
+    """
+    if not isinstance(targets, Mapping):
+        if isinstance(given, Mapping):
+            problem = f"weights are a dictionary ({', '.join(map(repr, given))}), and there is one target"
+            raise InputError(KEY, f"{source}: {problem}: return one array of weights")
+        return None
+    names, rows = list(targets), len(next(iter(targets.values())))
+    if isinstance(given, list | tuple) and len(given) == len(names) != rows:
+        given = dict(zip(names, given, strict=True))
+    if not isinstance(given, Mapping):
+        return None
+    for name in given:
+        if name not in names:
+            raise InputError(KEY, f"{source}: weights: {unknown_name(name, names, 'head')}")
+    known = {name: each for name, each in given.items() if each is not None}
+    return {name: _weights_of(name, each, rows, source) for name, each in known.items()}
+
+
+def _weights_of(name: str, given: Any, rows: int, source: str) -> np.ndarray:
+    try:
+        return read_array(given, rows, source)
+    except InputError as error:
+        raise InputError(error.key, f"head {name!r}: {error.message}") from error
 
 
 def _named(given: Mapping[Any, Any], source: str) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import numpy as np
 
 from nightune.models.data import targets as single
 from nightune.models.data.heads import HeadData, of_head
+from nightune.models.data.positions import IGNORE_KEY
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows
 from nightune.models.data.target_findings import target_findings as one_target_findings
 from nightune.models.data.targets import Targets
 from nightune.models.errors import InputError
-from nightune.vocabulary import HEADS, POSITIONS
+from nightune.vocabulary import HEADS, POSITIONS, POSITIONS_SAID
 
 
 def encode_targets(raw: RawData) -> Targets:
@@ -24,15 +25,19 @@ def encode_targets(raw: RawData) -> Targets:
     for name, values in raw.heads.items():
         columns = raw.head_columns.get(name)
         one = replace(raw, heads={}, targets=values, task=raw.tasks.get(name), target_names=columns)
+        if not single.are_positions(one):
+            one = replace(one, ignore_class=None)
         try:
             read = single.encode_targets(one)
         except InputError as error:
             raise InputError(error.key, f"target {name!r}: {of_head(error.message, name)}") from error
-        if read.task == POSITIONS:
-            problem = f"target {name!r} is a class at each position, which one of several heads has not"
-            remedy = f'{{ {name} = "multilabel" }} trains 0 and 1 for each class, such as y[..., None] == np.arange(3)'
-            raise InputError("data.task", f"{problem}; task = {remedy}")
-        named.append((name, replace(read, findings=tuple(_named(finding, name) for finding in read.findings))))
+        said = (*read.findings, *_positions_finding(read))
+        found = tuple(_named(finding, name) for finding in said)
+        named.append((name, replace(read, findings=found, weights=raw.head_weights.get(name))))
+    if raw.ignore_class is not None and all(each.task != POSITIONS for _, each in named):
+        first = next(iter(raw.heads))
+        problem = "it is read only for a class at each position, of a target of several axes"
+        raise InputError(IGNORE_KEY, f'{problem} with task = {{ {first} = "classification" }}; remove it')
     _refuse_alike_metrics(named)
     return _packed(named)
 
@@ -63,8 +68,9 @@ def target_findings(targets: Targets, rows: Rows) -> list[str]:
 def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
     """Return what the description of data says of each head, in the order of the columns; empty for one target."""
     described, start = [], 0
+    behind = sum(_size(each) for _, each in targets.heads)
     for name, each in targets.heads:
-        size = each.values.reshape(len(each.values), -1).shape[1]
+        size = _size(each)
         scale = None if each.mean is None or each.deviation is None else (each.mean, each.deviation)
         is_one_hot = raw.heads[name].ndim == 2 and each.values.ndim == 1
         has_names = each.names is not None and each.values.ndim == 2
@@ -73,21 +79,73 @@ def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
             "task": each.task,
             "classes": None if each.classes is None else list(each.classes),
             "columns": [start, start + size],
-            "output_size": len(each.classes) if each.task == "multiclass" and each.classes else size,
+            "output_size": _output_size(each, size),
         }
         facts |= {"is_column": True} if each.values.ndim == 1 else {}
         facts |= {"target_scale": {"mean": list(scale[0]), "deviation": list(scale[1])}} if scale else {}
         facts |= {"target_shape": list(each.shape)} if each.shape else {}
         facts |= {"is_one_hot": True} if is_one_hot else {}
         facts |= {"outputs": list(each.names)} if has_names and each.names else {}
+        if each.weights is not None:
+            facts["weight_column"] = behind
+            behind += 1
         described.append(facts)
         start += size
     return described
 
 
+def measured_values(targets: Targets, values: np.ndarray) -> np.ndarray:
+    """Return rows of targets as metrics read them: weights of heads are 1 if they are those of training alone."""
+    weighted = [each.weights for _, each in targets.heads if each.weights is not None]
+    if not any(each.by_rows for each in weighted):
+        return values
+    alike = values.copy()
+    alike[:, -len(weighted) :] = 1.0
+    return alike
+
+
+def refuse_without_weight(targets: Targets, rows: Rows) -> None:
+    """Refuse splits in which all rows of a head have the weight 0."""
+    for name, each in targets.heads:
+        if each.weights is not None:
+            try:
+                each.weights.refuse_without_weight(rows)
+            except InputError as error:
+                raise InputError(error.key, f"head {name!r}: {error.message}") from error
+
+
+def weight_findings(targets: Targets, train: np.ndarray) -> list[str]:
+    """Report weights of the rows of single heads."""
+    weighted = [(name, each.weights) for name, each in targets.heads if each.weights is not None]
+    return [f"head {name!r}: {finding}" for name, each in weighted for finding in each.findings(train)]
+
+
+def _positions_finding(targets: Targets) -> tuple[str, ...]:
+    """Say that a head is read as positions; its accuracy is no share of rows."""
+    if targets.task != POSITIONS:
+        return ()
+    return (f"target: of shape {targets.shape}, read {POSITIONS_SAID}, of {len(targets.classes or ())} classes",)
+
+
+def _size(targets: Targets) -> int:
+    return int(targets.values.reshape(len(targets.values), -1).shape[1])
+
+
+def _output_size(targets: Targets, size: int) -> int:
+    """Return the number of outputs of a head with so many columns: of several classes one for each of them."""
+    count = len(targets.classes or ())
+    if targets.task == POSITIONS:
+        return size * count
+    return count if targets.task == "multiclass" and count else size
+
+
 def _packed(named: Sequence[tuple[str, Targets]]) -> Targets:
-    """Return all targets as columns of one array; class indices below 2**24 stay exact in float32."""
+    """Return all targets as columns of one array; class indices below 2**24 stay exact in float32.
+
+    The weights of the rows of heads that have their own are columns behind them.
+    """
     columns = [each.values.reshape(len(each.values), -1).astype(np.float32) for _, each in named]
+    columns += [each.weights.values[:, None] for _, each in named if each.weights is not None]
     findings = tuple(finding for _, each in named for finding in each.findings)
     return Targets(np.concatenate(columns, axis=1), HEADS, findings=findings, heads=tuple(named))
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from nightune.vocabulary import NAMED_METRICS, TASK_METRICS, VALIDATION_PREFIX
+from nightune.models.data.positions import outputs_at
+from nightune.vocabulary import NAMED_METRICS, POSITIONS, TASK_METRICS, VALIDATION_PREFIX
 
 
 @dataclass(frozen=True)
 class HeadData:
     """One of several targets: its task, its columns in the array of all, and its part of the data's description.
 
-    Targets are (rows,) int32 for classes, (rows, labels) int32, and float32 quantities (rows,) or (rows, quantities).
+    Targets are (rows,) int32 for classes, (rows, labels) int32, (rows, positions) int32 for a class at each, -1 for
+    none, and float32 quantities (rows,) or (rows, quantities).
     """
 
     name: str
@@ -43,9 +45,21 @@ class HeadData:
         return (*TASK_METRICS[task], *NAMED_METRICS[task])
 
     @property
+    def has_weights(self) -> bool:
+        """True if the rows of the head have weights of their own."""
+        return "weight_column" in self.described
+
+    @property
+    def has_weighable_classes(self) -> bool:
+        """True for one class for each row or position: those of labels that may hold together have no weights."""
+        return self.task in ("binary", "multiclass", POSITIONS)
+
+    @property
     def output_size(self) -> int | tuple[int, ...]:
         """The number of outputs of the head, or their shape."""
         shape = tuple(int(length) for length in self.described.get("target_shape", ()))
+        if self.task == POSITIONS:
+            return outputs_at(shape, len(self.classes or ()))
         return shape or int(self.described["output_size"])
 
     def targets(self, packed: np.ndarray) -> np.ndarray:
@@ -53,6 +67,14 @@ class HeadData:
         own = packed[:, self.columns[0] : self.columns[1]]
         values = own if self.task == "regression" else own.astype(np.int32)
         return values[:, 0] if self.described.get("is_column") else values
+
+    def row_weights(self, packed: np.ndarray, of_all: np.ndarray | None) -> np.ndarray | None:
+        """Return the weights of the head's rows, (rows,) float32: its own, times those of all heads; None for none."""
+        column = self.described.get("weight_column")
+        if column is None:
+            return of_all
+        own = np.asarray(packed[:, column], np.float32)
+        return own if of_all is None else own * of_all
 
     def description(self, whole: Mapping[str, Any]) -> dict[str, Any]:
         """Return the description of the data as if this head were its only one."""

@@ -10,7 +10,13 @@ from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.data.distributions import distributions
 from nightune.models.data.files.csv_tables import forms_of_decimal_commas
 from nightune.models.data.folds import encode_fold, folded_rows
-from nightune.models.data.head_targets import encode_targets, standardize, target_findings
+from nightune.models.data.head_targets import (
+    encode_targets,
+    refuse_without_weight,
+    standardize,
+    target_findings,
+    weight_findings,
+)
 from nightune.models.data.image_columns import with_image_paths
 from nightune.models.data.inputs import Inputs, encode_inputs
 from nightune.models.data.leakage import leakage_findings
@@ -61,8 +67,9 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     if raw.split_column is not None:
         refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
     rows = folded_rows(split, targets, keys) if split.folds else split_rows(split, strata(targets), keys)
-    if raw.weights is not None:
-        for each in rows.trained:
+    for each in rows.trained:
+        refuse_without_weight(targets, each)
+        if raw.weights is not None:
             raw.weights.refuse_without_weight(each)
     unscaled = targets
     if settings.scale_target:
@@ -76,6 +83,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *target_findings(targets, rows.apart),
         *inputs.findings,
         *([] if raw.weights is None else raw.weights.findings(rows.train)),
+        *weight_findings(targets, rows.train),
         *overlap_findings(inputs, rows, split),
         *leakage_findings(inputs, targets, rows.apart),
     )

@@ -109,6 +109,9 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
         weights=None
         if first.weights is None
         else np.concatenate([each.weights for each in parts.values() if each.weights is not None]),
+        head_weights={
+            name: np.concatenate([each.head_weights[name] for each in parts.values()]) for name in first.head_weights
+        },
         findings=tuple(dict.fromkeys(finding for each in parts.values() for finding in each.findings)),
         keys={**keys, "part": pd.Series(named, name="part")},
         class_names=_class_names(parts, source),
@@ -136,6 +139,11 @@ def _class_names(parts: Mapping[str, Arrays], source: str) -> tuple[str, ...]:
 
 
 def _refuse_some_weights(parts: Mapping[str, Arrays], source: str) -> None:
+    first = next(iter(parts.values()))
+    other = next((name for name, each in parts.items() if each.head_weights.keys() != first.head_weights.keys()), None)
+    if other is not None:
+        problem = f"{other!r} has weights of other heads than the first part; give each part those of the same heads"
+        raise InputError(KEY, f"{source}: {problem}")
     lacking = [name for name, each in parts.items() if each.weights is None]
     if lacking and len(lacking) < len(parts):
         named = " and ".join(map(repr, lacking))

@@ -43,6 +43,7 @@ class RawData:
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # of columns in the source
     weights: RowWeights | None = None
+    head_weights: Mapping[str, RowWeights] = field(default_factory=dict)  # of the heads that have their own
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version reads raw rows, as the source says
     heads: Mapping[str, np.ndarray] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +95,9 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         split=settled.split,
         findings=(*content.findings, *settled.findings),
         weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
+        head_weights={
+            name: RowWeights(each, by_rows=settings.metrics_by_rows) for name, each in content.head_weights.items()
+        },
         form=content.form,
         numbers=_numbers(content) if content.has_order else None,
         class_names=settings.class_names or content.class_names,

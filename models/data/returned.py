@@ -11,7 +11,7 @@ from nightune.models.data.batches import are_batches, read_batches
 from nightune.models.data.class_names import names_of
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.files.repeated_names import refuse_repeated
-from nightune.models.data.head_arrays import only_target, read_heads, refuse_weights_by_head, several_targets
+from nightune.models.data.head_arrays import only_target, read_heads, several_targets, weights_by_head
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
@@ -165,7 +165,9 @@ def _from_arrays(given: Sequence[Any], source: str, options: SourceOptions) -> A
     arrays = _from_pair(given[0], given[1], source, options)
     if len(given) == 2 or given[2] is None:
         return arrays
-    refuse_weights_by_head(given[2], source)
+    by_head = weights_by_head(given[2], arrays.targets, source)
+    if by_head is not None:
+        return replace(arrays, head_weights=by_head)
     refuse_other_order(given[0], given[2], source, "weights")
     return replace(arrays, weights=read_array(given[2], row_count(arrays.targets), source))
 

@@ -11,6 +11,7 @@ from nightune.models.data.shaped_targets import settle_shaped
 from nightune.models.data.splits import Split
 from nightune.models.data.target_column import FEW_CLASSES
 from nightune.models.data.target_matrix import label_strata, settle_matrix
+from nightune.models.data.weights import RowWeights
 from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import arrays_of
 from nightune.vocabulary import POSITIONS, TASKS, unknown_name
@@ -36,6 +37,7 @@ class Targets:
     names: tuple[str, ...] | None = None  # of several columns, if they have names
     shape: tuple[int, ...] = ()  # of an example's targets, which `values` hold in one row; (): one number, or columns
     heads: tuple[tuple[str, "Targets"], ...] = ()  # several targets by name, whose columns `values` hold, float32
+    weights: RowWeights | None = None  # of the rows of one of several heads, in the columns behind those of all targets
 
     @property
     def stratified(self) -> "Targets":

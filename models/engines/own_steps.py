@@ -23,6 +23,7 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.model_key import model_key
+from nightune.models.training.row_weights import is_in_loss
 from nightune.models.training.seeds import Seeds
 from nightune.vocabulary import ARCHITECTURE
 
@@ -57,7 +58,7 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
     if not int(unscaled_optimizer(model.optimizer).iterations):
         remedy = "update by self.optimizer.apply(gradients, self.trainable_variables)"
         raise InputError(ARCHITECTURE, f"the model's {own[0]} does not use self.optimizer, the study's; {remedy}")
-    for key, remedy, without in _plainer(recipe):
+    for key, remedy, without in _plainer(recipe, dataset):
         plain = _trained(engine, without, part, folder, own)
         if all(np.array_equal(one, other) for one, other in zip(outcome.weights, plain.weights, strict=True)):
             raise InputError(key, f"it has no effect on the model's own {' and '.join(own)}; {remedy}")
@@ -126,7 +127,7 @@ def _refuse_unbuilt_layers(model: Any) -> None:
         raise InputError(ARCHITECTURE, f"{problem}; {remedy}, or use them in call")
 
 
-def _plainer(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
+def _plainer(recipe: Recipe, dataset: Dataset) -> Iterator[tuple[str, str, Recipe]]:
     """Yield each part of a recipe that a step may leave out: its key, the remedy, and the recipe without it."""
     penalty = recipe.penalty
     if penalty.label_smoothing:
@@ -136,6 +137,9 @@ def _plainer(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
         without = replace(recipe, penalty=PenaltySettings(label_smoothing=penalty.label_smoothing))
         yield "penalty.kind", "add sum(self.losses) to its loss, or remove the key", without
     stated = recipe.training
+    if stated.has_class_weights and is_in_loss(dataset):
+        table = {str(label): 0.3 + place for place, label in enumerate(dataset.classes or ())}
+        yield "training.class_weight", _USE_COMPUTE_LOSS, replace(recipe, training=replace(stated, class_weight=table))
     if stated.quantiles is not None and not isinstance(stated.quantiles, Mapping):
         other = replace(stated, quantiles=[level / 2 for level in stated.quantiles])
         yield "training.loss", _USE_COMPUTE_LOSS, replace(recipe, training=other)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nightune.models.networks.weighted_metrics import Metric, Values, Weights, ratio
+from nightune.models.networks.weighted_metrics import Metric, Values, Weights, mean_intersection_over_union, ratio
 from nightune.vocabulary import row_of
 
 
@@ -17,7 +17,7 @@ def counted_metric_loss(metric: str, predicted: np.ndarray, targets: np.ndarray,
     """Return the loss of one model of a class at each position, as a function of weights of rows.
 
     All are (rows, positions): predicted and true classes from 0, and which positions have a class. A resample counts
-    the positions of its rows: accuracy, balanced_accuracy or f1_macro.
+    the positions of its rows: accuracy, balanced_accuracy, f1_macro or mean_iou.
     """
     share = row_of(COUNTED_METRICS, metric, "COUNTED_METRICS in models/networks/counted_metrics.py")
     classes = int(max(predicted.max(), targets.max())) + 1
@@ -51,8 +51,13 @@ def _mean_f1(hits: np.ndarray, true: np.ndarray, guessed: np.ndarray) -> Values:
     return ratio((2.0 * hits / np.where(occurring, true + guessed, 1.0)).sum(axis=1), occurring.sum(axis=1))
 
 
+def _mean_overlap(hits: np.ndarray, true: np.ndarray, guessed: np.ndarray) -> Values:
+    return mean_intersection_over_union(hits, true + guessed)
+
+
 COUNTED_METRICS: dict[str, Callable[..., Values]] = {
     "accuracy": _share_right,
     "balanced_accuracy": _mean_recall,
     "f1_macro": _mean_f1,
+    "mean_iou": _mean_overlap,
 }

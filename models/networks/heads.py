@@ -16,6 +16,7 @@ from keras import metrics as keras_metrics
 
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import variables_kept
+from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.compilation_remarks import UNUSED_LOSS, remarks_on_compilation
 from nightune.models.networks.compiled_losses import compiled
 from nightune.models.networks.head_settings import settings_of_one
@@ -122,14 +123,19 @@ class Head:
         remedy = "smooth the shares in the source" if self.loss.name == SHARES_LOSS else 'set loss = "crossentropy"'
         return InputError("penalty.label_smoothing", f"{problem}; remove it, or {remedy}")
 
-    def make_loss(self, label_smoothing: float = 0.0) -> Any:
-        """Return Keras' loss: the mean over the examples of a batch.
+    @property
+    def weighs_classes(self) -> bool:
+        """True if weights of classes are a part of the loss; else they are weights of rows."""
+        return self.kind == POSITIONS
+
+    def make_loss(self, label_smoothing: float = 0.0, classes: ClassFactors | None = None) -> Any:
+        """Return Keras' loss: the mean over the examples of a batch. `classes` are weights that it multiplies by.
 
         The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016); a label is
         two classes of its own.
         """
         if self.kind == POSITIONS:
-            return PositionsLoss(self.is_logits, label_smoothing)
+            return PositionsLoss(self.is_logits, label_smoothing, classes)
         if self.loss and self.loss.example_loss:
             if label_smoothing and self.problem_of_smoothing:
                 raise self.problem_of_smoothing
@@ -143,10 +149,10 @@ class Head:
             return SmoothedCrossentropy(self.is_logits, label_smoothing)
         return losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
 
-    def make_metric(self, name: str) -> Any:
+    def make_metric(self, name: str, classes: ClassFactors | None = None) -> Any:
         """Return the loss as a metric: its mean over the examples of an epoch."""
         if self.shape or (self.loss and self.loss.example_loss):
-            return keras_metrics.MeanMetricWrapper(self.make_loss().call, name=name)
+            return keras_metrics.MeanMetricWrapper(self.make_loss(classes=classes).call, name=name)
         if self.kind == "quantities":
             return keras_metrics.MeanSquaredError(name=name)
         is_binary = self.kind in BINARY

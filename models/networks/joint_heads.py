@@ -14,6 +14,7 @@ from keras import metrics as keras_metrics
 from nightune.models.data.heads import HeadData, of_head
 from nightune.models.errors import InputError
 from nightune.models.networks import heads
+from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.compilation_remarks import is_of_loss, remarks_on_compilation
 from nightune.models.networks.head_losses import CompiledHeads, compiled_heads
 from nightune.models.networks.heads import Head
@@ -21,7 +22,7 @@ from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.packed_models import Packing, packing_of
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.techniques.losses import AUTO, HeadSettings, TrainingSettings
-from nightune.vocabulary import ARCHITECTURE, LOSS_SAID, unknown_name
+from nightune.vocabulary import ARCHITECTURE, LOSS_SAID, POSITIONS, unknown_name
 
 JOINT = "heads"  # the kind of a joint head
 WEIGHTS_KEY = "training.loss_weights"
@@ -97,17 +98,40 @@ class JointHead(Head):
                 return InputError(problem.key, f"head {each.data.name!r}: {of_head(problem.message, each.data.name)}")
         return None
 
-    def make_loss(self, label_smoothing: Any = 0.0) -> Any:
-        """Return the weighted sum of the heads' losses, of which those of classes are smoothed."""
+    @property
+    def weighs_classes(self) -> bool:
+        """True: a row has a class in each of several heads."""
+        return True
+
+    def make_loss(self, label_smoothing: Any = 0.0, classes: ClassFactors | None = None) -> Any:
+        """Return the weighted sum of the heads' losses, of which those of classes are smoothed, and weighed by class.
+
+        `classes` are the weights of the classes of all heads that have some, in the order of the data's heads.
+        """
         if label_smoothing and self.problem_of_smoothing:
             raise self.problem_of_smoothing
+        factors = {} if classes is None else self._factors(classes)
         none = 0.0
-        made = [each.head.make_loss(none if each.head.kind == "quantities" else label_smoothing) for each in self.parts]
-        return _JointLoss(self.parts, made)
+        made = [
+            each.head.make_loss(
+                none if each.head.kind == "quantities" else label_smoothing, factors.get(each.data.name)
+            )
+            for each in self.parts
+        ]
+        return _JointLoss(self.parts, made, factors)
 
-    def make_metric(self, name: str) -> Any:
+    def make_metric(self, name: str, classes: ClassFactors | None = None) -> Any:
         """Return the loss as a metric: its mean over the examples of an epoch."""
-        return keras_metrics.MeanMetricWrapper(self.make_loss().call, name=name)
+        return keras_metrics.MeanMetricWrapper(self.make_loss(classes=classes).call, name=name)
+
+    def _factors(self, classes: ClassFactors) -> dict[str, ClassFactors]:
+        """Return the weights of the classes of each head that has some."""
+        found, first = {}, 0
+        for each in sorted(self.parts, key=lambda part: part.data.columns):
+            if each.data.has_weighable_classes:
+                found[each.data.name] = classes.beginning_at(first)
+                first += len(each.data.classes or ())
+        return found
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets of all heads as they are, float32."""
@@ -127,8 +151,8 @@ class JointHead(Head):
         """
         found: dict[str, float] = {}
         for each in self.parts:
-            own = each.outputs(outputs), each.data.targets(targets)
-            values = each.head.metrics(each.data.task, *own, weights, named.of_head(each.data.name))
+            own = each.outputs(outputs), each.data.targets(targets), each.data.row_weights(targets, weights)
+            values = each.head.metrics(each.data.task, *own, named.of_head(each.data.name))
             found |= {f"{each.data.name}_{metric}": value for metric, value in values.items()}
         total = sum(each.weight * found[f"{each.data.name}_loss"] for each in self.parts if each.weight)
         found = {"loss": float(total), **found}
@@ -146,9 +170,9 @@ class JointHead(Head):
 class _JointLoss(losses.Loss):
     """Σ weight · loss of each head, of columns of targets and outputs."""
 
-    def __init__(self, parts: Sequence[Part], made: Sequence[Any]) -> None:
+    def __init__(self, parts: Sequence[Part], made: Sequence[Any], factors: Mapping[str, ClassFactors]) -> None:
         super().__init__(name="joint_loss")
-        self._parts, self._made = tuple(parts), tuple(made)
+        self._parts, self._made, self._factors = tuple(parts), tuple(made), factors
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each example, (examples,)."""
@@ -157,9 +181,18 @@ class _JointLoss(losses.Loss):
             if part.weight == 0.0:
                 continue
             targets = y_true[:, part.data.columns[0] : part.data.columns[1]]
+            outputs = part.outputs(y_pred)
             if part.head.kind == "classes":
                 targets = keras.ops.cast(targets[:, 0], "int32")
-            total = total + part.weight * loss.call(targets, part.outputs(y_pred))
+            elif part.head.kind == POSITIONS:
+                outputs = keras.ops.reshape(outputs, (-1, *part.head.shape))
+            each = loss.call(targets, outputs)
+            factors = self._factors.get(part.data.name)
+            if factors is not None and part.head.kind != POSITIONS:  # whose loss multiplies those of its positions
+                each = each * factors.of(keras.ops.cast(keras.ops.reshape(targets, (-1,)), "int32"))
+            if part.data.has_weights:
+                each = each * y_true[:, part.data.described["weight_column"]]
+            total = total + part.weight * each
         return total
 
 

@@ -11,6 +11,7 @@ from nightune.models.networks.heads import Head
 from nightune.models.networks.joint_heads import JointHead
 from nightune.models.networks.losses import ExampleLoss, TrainedLoss
 from nightune.models.networks.row_losses import Measure, losses_of_outputs, measure_of, trivial_losses
+from nightune.models.networks.rows_as_trained import mean_one
 from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth
 from nightune.models.serving.head_outputs import own_outputs
@@ -49,16 +50,22 @@ class JointMeasure:
         total = np.zeros(len(outputs))
         for data, weight, measure in self.parts:
             view = predictor.of_head(data.name)
-            own = own_outputs(outputs, view.description)
-            total += weight * losses_of_outputs(view, own, truth.heads[data.name], measure)
+            own, known = own_outputs(outputs, view.description), truth.heads[data.name]
+            total += weight * _shares(known, truth) * losses_of_outputs(view, own, known, measure)
         return np.where(np.isfinite(outputs).all(axis=1), total, np.nan)
 
     def trivial_rows(self, dataset: Dataset, truth: Truth) -> np.ndarray:
         """Return the loss of each row of the best constants of all heads."""
         total = np.zeros(len(truth.values))
         for data, weight, measure in self.parts:
-            total += weight * trivial_losses(dataset.of_head(data), truth.heads[data.name], measure)
+            known = truth.heads[data.name]
+            total += weight * _shares(known, truth) * trivial_losses(dataset.of_head(data), known, measure)
         return total
+
+
+def _shares(own: Truth, whole: Truth) -> np.ndarray | float:
+    """Return the factors of a head's losses whose rows have weights of their own, (rows,), with a mean of 1."""
+    return mean_one(own.weights, whole.weights)
 
 
 def _own_measure(head: Head, dataset: Dataset) -> Measure:

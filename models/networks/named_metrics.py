@@ -140,7 +140,7 @@ def _of_classes(
         return -mean_by_weight(logs[np.arange(len(targets)), targets], weights)
     if name == "brier":
         return mean_by_weight(brier_scores(np.exp(logs), targets, task == "binary"), weights)
-    if name == "mcc":
+    if name in ("mcc", "mean_iou"):
         return _evaluated(name, metric_loss(name, logs.argmax(axis=1), targets), len(targets), weights)
     scores = class_scores(outputs, is_logits)
     if name in TOP_COUNTS:

@@ -8,12 +8,23 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
-from nightune.models.networks.own_metrics import OwnMetric, answers_of, in_shape, of_second, plain
+from nightune.models.networks.own_metrics import (
+    OwnMetric,
+    answers_of,
+    at_axes,
+    in_shape,
+    of_second,
+    plain,
+    some_rows,
+)
+from nightune.models.networks.positions import shares_of_positions
 from nightune.models.networks.row_answers import classes_of
+from nightune.models.networks.row_positions import codes_at_positions
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric
 from nightune.models.serving.predictor import Predictor
 from nightune.models.serving.probabilities import class_probabilities, label_probabilities
+from nightune.vocabulary import POSITIONS
 
 MOST_CERTAIN = 20  # classes that the baseline tries as constants, besides their shares
 
@@ -34,6 +45,9 @@ def own_model_metric(
         probabilities = _by_name(label_probabilities(readable, is_logits), known, list(truth.labels))
         return own.loss(in_shape(truth.values, described), in_shape(probabilities, described))
     wanted: list[Any] = np.array(dataset.classes).tolist()
+    if truth.at_positions:
+        each = class_probabilities(readable.reshape(truth.values.size, -1), is_logits)
+        return own.loss(*at_axes(codes_at_positions(truth, wanted), _by_name(each, known, wanted), described))
     probabilities = _by_name(class_probabilities(readable, is_logits), known, wanted)
     return own.loss(classes_of(truth, dataset), of_second(probabilities))
 
@@ -41,20 +55,24 @@ def own_model_metric(
 def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth) -> Metric:
     """Return the metric of the constant that is best on the training rows, among usual ones."""
     weights = truth.training_weights(dataset)
-    known = dataset.train.targets
+    chosen = some_rows(dataset, dataset.train)
+    known, weights_of_known = chosen.targets, None if weights is None else chosen.weights
     rows = len(known)
     sign = 1.0 if own.direction == "minimize" else -1.0
     scored = []
     for constant in _constants(dataset, weights):
         outputs = np.broadcast_to(constant, (rows, len(constant)))
         try:
-            value = own.value(*answers_of(dataset.task, outputs, known, False, dataset.description), weights)
+            value = own.value(*answers_of(dataset.task, outputs, known, False, dataset.description), weights_of_known)
         except InputError:  # it may have no value for equal predictions of certain classes
             continue
         if np.isfinite(value):
             scored.append((sign * value, constant))
     best = min(scored, key=lambda pair: pair[0])[1] if scored else next(_constants(dataset, weights))
     outputs = np.broadcast_to(best, (len(truth.values), len(best)))
+    if truth.at_positions:
+        codes = codes_at_positions(truth, dataset.classes or ())
+        return own.loss(*answers_of(dataset.task, outputs, codes, False, dataset.description))
     _, answers = answers_of(dataset.task, outputs, np.zeros(outputs.shape), False, dataset.description)
     if truth.is_regression:
         return own.loss(plain(truth.values, dataset.description), answers)
@@ -75,9 +93,12 @@ def _constants(dataset: Dataset, weights: np.ndarray | None) -> Iterator[np.ndar
         yield from (shares, (shares > 0.5).astype(np.float64), np.zeros(len(shares)), np.ones(len(shares)))
         return
     count = len(dataset.classes or ())
-    shares = class_shares(known, count, weights)
-    yield shares
-    yield from (np.eye(count)[number] for number in np.argsort(-shares, kind="stable")[:MOST_CERTAIN])
+    is_at_positions = dataset.task == POSITIONS
+    shares = (shares_of_positions if is_at_positions else class_shares)(known, count, weights)
+    repeats = known.shape[1] if is_at_positions else 1
+    yield np.tile(shares, repeats)
+    frequent = np.argsort(-shares, kind="stable")[:MOST_CERTAIN]
+    yield from (np.tile(np.eye(count)[number], repeats) for number in frequent)
 
 
 def _by_name(probabilities: np.ndarray, known: list[Any], wanted: list[Any]) -> np.ndarray:

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.positions import outputs_at
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.serving.predictor import in_units
 from nightune.models.serving.probabilities import class_probabilities, label_probabilities
 from nightune.models.user_code import find_reference, folder_on_path, load_function
-from nightune.vocabulary import Direction
+from nightune.vocabulary import POSITIONS, Direction
 
 KEY = "objective.metric"
 WEIGHTS_NAMES = ("weights", "sample_weight")
+MOST_NUMBERS = 10_000_000  # of answers at positions that a check or the baseline holds at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +28,8 @@ class OwnMetric:
 
     For classes `y_true` is (rows,) int64 from 0, and `y_pred` are probabilities: (rows,) of the second of two classes,
     or (rows, classes). Several labels are (rows, labels), 0 or 1 and probabilities; quantities are float64 in the units
-    of the data, (rows,) or (rows, quantities). Both of several axes have the shape of the targets. `weights` are
+    of the data, (rows,) or (rows, quantities). Both of several axes have the shape of the targets. Of a class at each
+    position `y_true` is (rows, axis, ...), -1 for none, and `y_pred` (rows, axis, ..., classes). `weights` are
     (rows,) float64 above 0: 1 where rows have no weights, and in the gate also how often a row is in a resample. A
     function without them gets a row so often.
     """
@@ -109,8 +113,28 @@ def answers_of(
     if task == "multilabel":
         labels, probabilities = targets.astype(np.int64).reshape(outputs.shape), label_probabilities(outputs, is_logits)
         return in_shape(labels, description), in_shape(probabilities, description)
+    if task == POSITIONS:
+        each = class_probabilities(outputs.reshape(targets.size, -1), is_logits)
+        return at_axes(targets.astype(np.int64), each, description)
     probabilities = class_probabilities(outputs, is_logits)
     return targets.astype(np.int64).reshape(-1), of_second(probabilities)
+
+
+def at_axes(
+    classes: np.ndarray, probabilities: np.ndarray, description: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return classes (rows, positions) and probabilities (rows * positions, classes) in the shape of the outputs."""
+    count = probabilities.shape[-1]
+    shape = outputs_at(tuple(description.get("target_shape", classes.shape[1:])), count)
+    return classes.reshape(-1, *shape[:-1]), probabilities.reshape(-1, *shape)
+
+
+def some_rows(dataset: Dataset, examples: Examples) -> Examples:
+    """Return the examples; of a class at each position evenly as many rows as leave their answers small enough."""
+    most = max(MOST_NUMBERS // dataset.output_count, 1) if dataset.task == POSITIONS else len(examples)
+    if len(examples) <= most:
+        return examples
+    return examples.part(np.linspace(0, len(examples) - 1, most).astype(int))
 
 
 def plain(quantities: np.ndarray, description: Mapping[str, Any]) -> np.ndarray:

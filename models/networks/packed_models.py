@@ -66,8 +66,7 @@ def described_outputs(model: Any, description: Mapping[str, Any]) -> dict[str, A
     start, known_heads = 0, {each["name"]: each for each in description["heads"]}
     for each in (known_heads[name] for name in packing.tensors):
         shape = packing.shapes[each["name"]]
-        known = each.get("target_shape", each["output_size"]) if None in shape else shape
-        size = int(np.prod(np.asarray(known, np.int64)))
+        size = int(each["output_size"]) if None in shape else int(np.prod(np.asarray(shape, np.int64)))
         place, columns = packing.places[each["name"]], [start, start + size]
         heads.append({**each, "is_logits": True, "place": place, "outputs_at": columns})
         start += size
@@ -152,7 +151,8 @@ def _refuse_masks(model: keras.Model, outputs: Any) -> None:
     masked = next((name for name, (_, each) in held_outputs(model, outputs).items() if has_mask(each)), None)
     if masked is not None:
         problem = f"head {masked!r} has a mask of its steps, which the losses of several heads do not read"
-        remedy = "end in keras.ops.multiply(outputs, 1.0) to train all steps, and leave steps out in a loss of your own"
+        remedy = "end in keras.ops.multiply(outputs, 1.0) to train all steps; leave steps out by ignore_class in [data]"
+        remedy += " of a class at each position, or in a loss of your own"
         raise InputError(KEY, f"{problem}; {remedy}")
 
 

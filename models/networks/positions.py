@@ -3,6 +3,7 @@
 Targets are class indices, -1 at positions without a class, which the loss and all metrics leave out.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,16 +13,18 @@ from keras import losses, ops
 
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import has_mask
+from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.constant_guesses import class_shares
 from nightune.models.networks.counted_metrics import counted_metric_loss
 from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
 from nightune.models.networks.metrics_by_weight import metrics_by_weight
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_walk import has_graph
+from nightune.models.networks.own_metrics import answers_of
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.weighted_metrics import Metric
 from nightune.models.techniques.losses import AUTO, HeadSettings
-from nightune.vocabulary import ARCHITECTURE, TASK_METRICS
+from nightune.vocabulary import ARCHITECTURE, POSITIONS, TASK_METRICS
 
 ONE_CLASS_EACH = "multiclass"  # the task of positions as rows
 Array = npt.NDArray[np.float64]
@@ -31,12 +34,12 @@ class PositionsLoss(losses.Loss):
     """The cross-entropy of an example: the mean over its positions, 0 for those without a class.
 
     As Keras' SparseCategoricalCrossentropy with a `sample_weight` of 0 at these positions. The share `label_smoothing`
-    of each target is spread evenly over the classes.
+    of each target is spread evenly over the classes. Weights of classes multiply the losses of their positions.
     """
 
-    def __init__(self, is_logits: bool, label_smoothing: Any = 0.0) -> None:
+    def __init__(self, is_logits: bool, label_smoothing: Any = 0.0, weights: ClassFactors | None = None) -> None:
         super().__init__(name="crossentropy_of_positions")
-        self._is_logits, self._label_smoothing = is_logits, label_smoothing
+        self._is_logits, self._label_smoothing, self._weights = is_logits, label_smoothing, weights
         # Of a program the share is a variable, whose value is data.
         self._is_smoothed = not isinstance(label_smoothing, float | int) or label_smoothing != 0.0
 
@@ -49,6 +52,8 @@ class PositionsLoss(losses.Loss):
             each = losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
         else:
             each = losses.sparse_categorical_crossentropy(known, y_pred, from_logits=self._is_logits)
+        if self._weights is not None:
+            each = each * self._weights.of(known)
         each = ops.where(classes >= 0, each, ops.zeros_like(each))
         return ops.mean(each, axis=tuple(range(1, len(each.shape))))
 
@@ -73,7 +78,7 @@ def metrics_of_positions(
 
     Outputs are (rows, positions * classes), targets (rows, positions). A position weighs as much as its row.
     """
-    asked = (*TASK_METRICS[ONE_CLASS_EACH], *named.metrics)
+    asked = (*TASK_METRICS[ONE_CLASS_EACH], *named.metrics, *([named.own.name] if named.own else []))
     known = targets.reshape(-1) >= 0
     each = outputs.reshape(len(known), -1)[known]
     if not np.isfinite(outputs).all() or not known.any():
@@ -86,7 +91,10 @@ def metrics_of_positions(
         values = metrics_by_weight(ONE_CLASS_EACH, each, classes, is_logits, spread)
         share = float(spread.sum(dtype=np.float64) / (weights.sum(dtype=np.float64) * targets.shape[1]))
     values["loss"] *= share
-    return values | named.values(ONE_CLASS_EACH, each, classes, is_logits, spread)
+    if named.own:
+        answers = answers_of(POSITIONS, outputs, targets, is_logits, named.description)
+        values[named.own.name] = named.own.value(*answers, weights)
+    return values | replace(named, own=None).values(ONE_CLASS_EACH, each, classes, is_logits, spread)
 
 
 def row_losses_of_positions(logs: Array, wanted: np.ndarray) -> Array:

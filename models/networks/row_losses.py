@@ -1,7 +1,7 @@
 """Losses of single test rows for the promotion gate: of models and of the baseline."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from nightune.models.networks.class_scores import (
 )
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of, quantiles_of
 from nightune.models.networks.heads import Head
+from nightune.models.networks.joint_heads import JointHead
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
@@ -25,6 +26,7 @@ from nightune.models.networks.positions import row_losses_of_positions
 from nightune.models.networks.row_positions import at_positions, trivial_at_positions
 from nightune.models.networks.trained_rows import RowMeasure
 from nightune.models.networks.truth import Truth, quantities_of
+from nightune.models.serving.head_outputs import head_descriptions
 from nightune.models.serving.input_trees import ArrayTree, rows_of
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.models.serving.probabilities import class_scores, decided_places
@@ -53,6 +55,7 @@ MEASURES = {
     "val_top_5": {"classes": "top-5 error"},
     "val_brier": {"binary": HALF_BRIER, "classes": "Brier score", "labels": "Brier score"},
     "val_log_loss": {"classes": "log loss", "labels": "log loss"},
+    "val_mean_iou": {"classes": "balanced error"},
     "val_mape": {"regression": "relative error"},
     "val_spearman": {"regression": "squared error"},
     "val_mae_original": {"regression": "absolute error"},
@@ -166,12 +169,46 @@ def all_metrics(
     task = predictor.description["task"]
     named, outputs = Named.of(names, task, predictor.description, own), predictor.outputs(inputs)
     values = head.metrics(task, outputs, targets, weights, named)
-    if "threshold" in predictor.description and np.isfinite(outputs).all():
-        decided = decided_places(outputs, predictor.description).astype(np.float64)[:, None]  # as probabilities 0 and 1
-        named = replace(named, own=None)
-        at_threshold = replace(head, is_logits=False, loss=None).metrics(task, decided, targets, weights, named)
-        values |= {name: at_threshold[name] for name in DECIDED_METRICS if name in values}
-    return values
+    if not np.isfinite(outputs).all():
+        return values
+    if isinstance(head, JointHead):
+        return values | _of_heads_at_thresholds(predictor, outputs, targets, head, weights, named)
+    return values | _at_threshold(predictor.description, outputs, targets, head, weights, named)
+
+
+def _of_heads_at_thresholds(
+    predictor: Predictor,
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    head: JointHead,
+    weights: np.ndarray | None,
+    named: Named,
+) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, described in head_descriptions(predictor.description).items():
+        part = head.part(name)
+        own = np.asarray(part.outputs(outputs)), part.data.targets(targets)
+        of_rows = part.data.row_weights(targets, weights)
+        values = _at_threshold(described, *own, part.head, of_rows, named.of_head(name))
+        found |= {f"{name}_{metric}": value for metric, value in values.items()}
+    return found
+
+
+def _at_threshold(
+    description: Mapping[str, Any],
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    head: Head,
+    weights: np.ndarray | None,
+    named: Named,
+) -> dict[str, float]:
+    """Return the metrics of predicted classes at a version's threshold; none if it has none."""
+    if "threshold" not in description:
+        return {}
+    decided = decided_places(outputs, description).astype(np.float64)[:, None]  # as probabilities 0 and 1
+    plain = replace(head, is_logits=False, loss=None)
+    values = plain.metrics(description["task"], decided, targets, weights, replace(named, own=None))
+    return {name: values[name] for name in DECIDED_METRICS if name in values}
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:

@@ -21,7 +21,7 @@ def at_positions(predictor: Predictor, outputs: np.ndarray, truth: Truth) -> tup
     A true class is -1 where a position has none, and the number of classes where the model does not know it.
     """
     logs = logs_at_positions(outputs, truth.values.shape[1], predictor.description["is_logits"])
-    return logs, _codes(truth, predictor.description["classes"])
+    return logs, codes_at_positions(truth, predictor.description["classes"])
 
 
 def trivial_at_positions(dataset: Dataset, truth: Truth, weights: np.ndarray | None) -> tuple[Logs, Codes]:
@@ -29,10 +29,11 @@ def trivial_at_positions(dataset: Dataset, truth: Truth, weights: np.ndarray | N
     classes = dataset.classes or ()
     shares = shares_of_positions(dataset.train.targets, len(classes), weights)
     logs = np.broadcast_to(np.log(np.maximum(shares, CLIP)), (*truth.values.shape, len(classes)))
-    return logs, _codes(truth, classes)
+    return logs, codes_at_positions(truth, classes)
 
 
-def _codes(truth: Truth, classes: Sequence[object]) -> Codes:
+def codes_at_positions(truth: Truth, classes: Sequence[object]) -> Codes:
+    """Return the true classes (rows, positions) by their places: -1 for none, their number for an unknown one."""
     places = {label: number for number, label in enumerate(classes)} | {None: -1}
     codes = np.array([places.get(label, len(classes)) for label in truth.values.reshape(-1).tolist()], np.int64)
     return codes.reshape(truth.values.shape)

@@ -13,14 +13,13 @@ from nightune.vocabulary import POSITIONS
 def losses_as_trained(head: Head, outputs: np.ndarray, examples: Examples) -> np.ndarray:
     """Return the loss of each row, (rows,) float64, from finite outputs (rows, size); of several heads their sum."""
     if isinstance(head, JointHead):
-        return sum(
-            (
-                part.weight * losses_as_trained(part.head, part.outputs(outputs), examples.of_head(part.data))
-                for part in head.parts
-                if part.weight
-            ),
-            np.zeros(len(outputs)),
-        )
+        total = np.zeros(len(outputs))
+        for part in head.parts:
+            if part.weight:
+                own = examples.of_head(part.data)
+                shares = part.weight * mean_one(own.weights, examples.weights)
+                total += shares * losses_as_trained(part.head, part.outputs(outputs), own)
+        return total
     values = outputs.astype(np.float64).reshape(len(outputs), -1)
     if head.loss is not None and head.loss.example_loss is not None:
         return head.loss.rows(values, head.targets(examples.targets))
@@ -36,6 +35,19 @@ def losses_as_trained(head: Head, outputs: np.ndarray, examples: Examples) -> np
     places = examples.targets.astype(np.int64).reshape(-1)
     chosen: np.ndarray = log_probabilities(values, head.is_logits)[np.arange(len(values)), places]
     return -chosen
+
+
+def mean_one(own: np.ndarray | None, of_all: np.ndarray | None) -> np.ndarray | float:
+    """Return a head's own weights of rows, (rows,), divided by their mean, if they are not those of all heads.
+
+    `own` are those of all heads times its own. Rows of weight 0 for all heads have any factor.
+    """
+    if own is None or own is of_all:
+        return 1.0
+    rows = np.ones(len(own)) if of_all is None else of_all.astype(np.float64)
+    factors: np.ndarray = own / np.where(rows > 0, rows, 1.0)
+    total = float(own.sum(dtype=np.float64))
+    return factors * (float(rows.sum()) / total) if total > 0 else factors
 
 
 def standard_error_of_mean(losses: np.ndarray, weights: np.ndarray | None) -> float:

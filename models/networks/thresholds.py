@@ -1,28 +1,54 @@
 """Choose the probability above which the second of two classes is predicted, on the validation rows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from nightune.models.data.dataset import Dataset
+from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.networks.heads import Head
+from nightune.models.networks.joint_heads import JointHead
 from nightune.models.serving.input_trees import in_memory
 from nightune.models.serving.predictor import Predictor
 from nightune.models.serving.probabilities import class_probabilities
 from nightune.vocabulary import DEFAULT_THRESHOLD
 
 
-def described_threshold(rule: str | float, model: Any, dataset: Dataset, head: Head) -> dict[str, Any]:
+def described_threshold(
+    rule: str | float | Mapping[str, str | float], model: Any, dataset: Dataset, head: Head
+) -> dict[str, Any]:
     """Return what a version's description says of its threshold; empty for the default, one half.
 
-    `rule` is the threshold itself, or the metric that it makes highest on the validation rows.
+    `rule` is the threshold itself, or the metric that it makes highest on the validation rows. Of several heads they
+    are by name, and the result is their descriptions with it.
     """
+    if isinstance(rule, Mapping):
+        assert isinstance(head, JointHead)
+        return _of_heads(rule, model, dataset, head)
     if rule == DEFAULT_THRESHOLD:
         return {}
     if not isinstance(rule, str):
         return {"threshold": float(rule)}
     validation = dataset.validation
     outputs = Predictor(model, None, dataset.description).outputs(in_memory(validation.inputs))
+    return _chosen(rule, outputs, validation, head)
+
+
+def _of_heads(rules: Mapping[str, str | float], model: Any, dataset: Dataset, head: JointHead) -> dict[str, Any]:
+    """Return the descriptions of all heads, those of two classes with their thresholds."""
+    description, validation = {**dataset.description, **head.description}, dataset.validation
+    outputs = Predictor(model, None, description).outputs(in_memory(validation.inputs))
+    heads = []
+    for each in description["heads"]:
+        rule, part = rules.get(each["name"], DEFAULT_THRESHOLD), head.part(each["name"])
+        own: dict[str, Any] = {} if rule == DEFAULT_THRESHOLD else {"threshold": rule}
+        if isinstance(rule, str):
+            own = _chosen(rule, np.asarray(part.outputs(outputs)), validation.of_head(part.data), part.head)
+        heads.append({**each, **own})
+    return {"heads": heads}
+
+
+def _chosen(rule: str, outputs: np.ndarray, validation: Examples, head: Head) -> dict[str, Any]:
     if not np.isfinite(outputs).all():  # the gate refuses such a model
         return {}
     probabilities = class_probabilities(outputs.astype(np.float64), head.is_logits)[:, 1]

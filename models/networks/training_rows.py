@@ -70,7 +70,7 @@ class TrainingRows:
             is_scaled="target_scale" in described,
             is_one_hot=bool(described.get("is_one_hot", False)),
             classes=dataset.classes or (),
-            are_weighted=train.weights is not None,
+            are_weighted=train.weights is not None or any(head.has_weights for head in dataset.heads),
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
             vocabulary_sizes=dataset.vocabulary_sizes,

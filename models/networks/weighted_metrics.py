@@ -95,6 +95,25 @@ def _f1_macro(predicted: np.ndarray, targets: np.ndarray) -> Metric:
     return loss
 
 
+def _mean_intersection_over_union(predicted: np.ndarray, targets: np.ndarray) -> Metric:
+    """The mean over the classes among targets or predictions of their intersection, divided by their union."""
+    classes = int(max(predicted.max(), targets.max())) + 1
+    hits = _one_hot(targets, predicted == targets, classes)
+    sums = _one_hot(targets, classes=classes) + _one_hot(predicted, classes=classes)
+
+    def loss(weights: Weights) -> Values:
+        return 1.0 - mean_intersection_over_union(weights @ hits, weights @ sums)
+
+    return loss
+
+
+def mean_intersection_over_union(hits: Values, sums: Values) -> Values:
+    """Return the mean over classes, (resamples,), from the weights of hits and of targets plus predictions of each."""
+    unions = sums - hits
+    occurring = sums > 0
+    return ratio((hits / np.where(occurring, unions, 1.0)).sum(axis=1), occurring.sum(axis=1))
+
+
 def _root_mean_squared_error(values: np.ndarray, targets: np.ndarray) -> Metric:
     squares = np.mean((values - targets) ** 2, axis=1)
 
@@ -245,6 +264,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Metric]] = {
     "balanced_accuracy": _balanced_accuracy,
     "f1_macro": _f1_macro,
     "mcc": _matthews_correlation,
+    "mean_iou": _mean_intersection_over_union,
     "pr_auc": partial(_of_classes, _average_precision),
     "rmse": _root_mean_squared_error,
     "rmse_original": _mean_of_roots,

@@ -12,7 +12,7 @@ from nightune.models.recipe.rules import RecipeError, refuse_contradictions
 from nightune.models.techniques import losses, precision
 from nightune.models.techniques.batch_sizes import keys as batch_size_keys
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
-from nightune.models.techniques.keys import Key
+from nightune.models.techniques.keys import Key, is_by_head
 from nightune.models.techniques.learning_rates import keys as learning_rate_keys
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
 from nightune.models.techniques.losses import TrainingSettings
@@ -149,7 +149,7 @@ def _native(name: str, key: Key, value: Any) -> Any:
     if problem:
         nearest = suggestion(str(value), key.options) if key.kind == "option" else ""
         raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
-    if key.is_by_head and isinstance(value, Mapping):
+    if isinstance(value, Mapping) and (key.is_by_head or is_by_head(value)):
         return {head: _native(name, replace(key, is_by_head=False), value[head]) for head in sorted(value)}
     if key.kind in ("float", "integer"):
         return float(value) if key.kind == "float" else int(value)

@@ -3,6 +3,7 @@
 It imports only modules that are stored with every registered model (`CARRIED` in `predictor.py`).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightune.models.errors import InputError
-from nightune.models.serving.probabilities import described_probabilities
+from nightune.models.serving.probabilities import POSITIONS, described_probabilities
 
 
 def packed(outputs: Any, description: Mapping[str, Any]) -> np.ndarray:
@@ -43,14 +44,21 @@ def named_probabilities(
 ) -> tuple[list[Any], npt.NDArray[np.float64]]:
     """Return the probabilities of a version's outputs with their names: classes or labels, of heads `HEAD_CLASS`.
 
-    Heads of quantities have none. InputError if no head has any.
+    A head with a class at each position has `HEAD_CLASS_POSITION`, the classes at the first one before those at the
+    next. Heads of quantities have none. InputError if no head has any.
     """
     if "heads" not in description:
         return list(description["classes"] or ()), described_probabilities(outputs, description)
     names: list[Any] = []
     parts = []
     for name, head in head_descriptions(description).items():
-        if head["task"] != "regression":
+        if head["task"] == POSITIONS:
+            values = described_probabilities(own_outputs(outputs, head), head)
+            places = range(math.prod(head["target_shape"]))
+            own = [f"{name}_{label}_{place}" for place in places for label in head["classes"]]
+            names += own
+            parts.append(values.reshape(len(outputs), len(own)))
+        elif head["task"] != "regression":
             names += [f"{name}_{label}" for label in head["classes"]]
             parts.append(described_probabilities(own_outputs(outputs, head), head))
     if not parts:

@@ -71,7 +71,8 @@ class Key:
             return "allowed: true, false"
         if self.kind == "class_weight":
             options = ", ".join(map(str, self.options))
-            return f"known: {options}, or a table of classes and numbers from 0, such as {{ no = 1, yes = 5 }}"
+            table = "or a table of classes and numbers from 0, such as { no = 1, yes = 5 }"
+            return f"known: {options}, {table}; of several heads a table of these, {{ NAME = value }}"
         if self.kind == "head_weights":
             return "allowed: a table of heads and numbers from 0, such as { digit = 1, ink = 0.3 }"
         if self.kind == "names":
@@ -115,10 +116,20 @@ class Key:
     def _class_weight_problem(self, value: object) -> str | None:
         if not isinstance(value, Mapping):
             return None if value in self.options else f"unknown {value!r}"
+        if is_by_head(value):
+            return self._heads_problem(value)
         for label, weight in value.items():
             if not isinstance(label, str) or self._number_problem(weight):
                 return f"class {label!r}: {self._number_problem(weight) or 'the class is no text'}"
         return None if any(weight > 0 for weight in value.values()) else "no class has a weight above 0"
+
+    def _heads_problem(self, table: Mapping[object, object]) -> str | None:
+        for name, value in table.items():
+            is_nested = isinstance(value, Mapping) and is_by_head(value)
+            problem = "a table in its table" if is_nested else self._class_weight_problem(value)
+            if problem or not isinstance(name, str):
+                return f"head {name!r}: {problem or 'the name is no text'}"
+        return None
 
     def _number_problem(self, value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -132,6 +143,11 @@ class Key:
         if is_low or is_high:
             return f"{value!r} is out of range"
         return None
+
+
+def is_by_head(class_weight: object) -> bool:
+    """True for weights of classes of several heads by name: each is a word or a table, and no number."""
+    return isinstance(class_weight, Mapping) and any(isinstance(each, str | Mapping) for each in class_weight.values())
 
 
 def _names_problem(value: object) -> str | None:

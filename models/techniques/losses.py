@@ -5,6 +5,7 @@ Without these keys the first two follow from the model: the loss that its functi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from nightune.models.techniques.keys import NO_NAMES, Key
 from nightune.vocabulary import GIVEN
@@ -24,7 +25,8 @@ MORE_OUTPUTS = (
     "distribution return the target once for each output, such as np.repeat(y[:, None], 2, axis=1); rank by val_loss"
 )
 
-ClassWeight = str | Mapping[str, float]  # one of the three words, or the weight of each named class
+# One of the three words, or the weight of each named class; of several heads also a table of these by name.
+ClassWeight = str | Mapping[str, Any]
 
 KEYS: dict[str, Key] = {
     "training.outputs": Key(
@@ -62,7 +64,7 @@ KEYS: dict[str, Key] = {
         options=(NO_WEIGHTS, BALANCED, SQUARE_ROOTS),
         is_silent=True,
         is_kept_if_given=True,
-        meaning="weights of classes in the training loss, also as a table: `{ no = 1, yes = 5 }`",
+        meaning="weights of classes in the training loss, also as a table: `{ no = 1, yes = 5 }`; of heads by name",
     ),
     "training.loss_weights": Key(
         "head_weights",

@@ -5,6 +5,7 @@ same for graph keys that differ in nothing but parts that one program can hold.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.losses import AUTO, BALANCED, SQUARE_ROOTS, ClassWeight
@@ -88,7 +89,11 @@ def perturbed(recipe: Recipe) -> Recipe:
 def _other_weights(class_weight: ClassWeight) -> ClassWeight:
     if isinstance(class_weight, str):
         return {BALANCED: SQUARE_ROOTS, SQUARE_ROOTS: BALANCED}.get(class_weight, class_weight)
-    return {label: 0.7 * weight for label, weight in class_weight.items()}
+    table: dict[str, Any] = {
+        name: 0.7 * each if isinstance(each, int | float) else _other_weights(each)
+        for name, each in class_weight.items()
+    }
+    return table
 
 
 _NUMBERS = (

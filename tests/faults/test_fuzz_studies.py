@@ -165,13 +165,20 @@ def test_any_weights_of_classes_are_accepted_or_refused(value: Any) -> None:
 
 @fuzzed
 @given(
-    st.sampled_from(["loss", "outputs", "quantiles", "loss_weights"]),
-    values | st.dictionaries(st.sampled_from([*NAMES, "value", "low"]), values, max_size=3),
+    st.sampled_from(["loss", "outputs", "quantiles", "loss_weights", "class_weight"]),
+    values
+    | st.dictionaries(
+        st.sampled_from([*NAMES, "value", "low"]),
+        values | st.dictionaries(st.sampled_from([*NAMES, "balanced"]), st.floats() | st.integers(), max_size=2),
+        max_size=3,
+    ),
 )
 def test_any_tables_of_heads_are_accepted_or_refused(key: str, value: Any) -> None:
     text = STUDIES[0].read_text()
     read(f"{text}\n[training]\nloss = 'pinball'\n{key} = {as_toml(value)}\n".encode("utf-8", "surrogatepass"))
     read(f"{text}\n[training]\n{key} = {as_toml(value)}\n".encode("utf-8", "surrogatepass"))
+    decided = text.replace("metric =", f"threshold = {as_toml(value)}\nmetric =")
+    read(decided.encode("utf-8", "surrogatepass"))
 
 
 @fuzzed

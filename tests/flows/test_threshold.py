@@ -97,6 +97,29 @@ def test_a_threshold_without_a_meaning_is_refused_and_the_remedy_works(study: Pa
         assert "threshold" in problems_of(study, f"{STUDY}threshold = {wrong}\n")
 
 
+HEADS = """
+import numpy as np
+x = np.random.default_rng(0).normal(size=(120, 2))
+kind = np.array(["a", "b", "c"])[np.arange(120) % 3]
+def load(): return x, {"buys": np.where(x[:, 0] > 0, "yes", "no"), "kind": kind}
+"""
+
+
+def test_thresholds_of_several_heads_are_by_name_and_the_remedy_works(study: Path) -> None:
+    (study.parent / "load.py").write_text(HEADS)
+    heads = STUDY.replace('source = "shop.csv"\ntarget = "buys"', 'source = "load.py:load"')
+    heads = heads.replace("val_f1_macro", "val_buys_f1_macro")
+    assert 'threshold = { buys = "f1" }' in problems_of(study, f'{heads}threshold = "f1"\n')
+    assert "did you mean 'buys'" in problems_of(study, f"{heads}threshold = {{ buy = 0.3 }}\n")
+    assert "head 'kind'" in problems_of(study, f"{heads}threshold = {{ kind = 0.3 }}\n")
+    assert "one target" in problems_of(study, f"{STUDY}threshold = {{ buys = 0.3 }}\n")
+    study.write_text(f'{heads}threshold = {{ buys = "f1" }}\n')
+    assert read_dataset(load_study(study)).task == "heads"
+    assert load_study(study).objective.threshold_of("buys") == "f1"
+    assert load_study(study).objective.threshold_of("kind") == 0.5
+    assert "threshold" in problems_of(study, f"{heads}threshold = {{ buys = 2 }}\n")
+
+
 def test_validation_rows_of_one_class_choose_no_threshold(study: Path) -> None:
     table = pd.read_csv(study.with_name("shop.csv")).sort_values("buys", ascending=False)
     table.assign(part=["train"] * 200 + ["validation"] * 50 + ["test"] * 50).to_csv(

@@ -17,9 +17,6 @@ from nightune.models.serving.predictor import Predictor
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.row_weights import ClassWeights
-from nightune.tasks.load_study import load_study
-from nightune.tasks.prepare_data import read_dataset
-from nightune.tuning.errors import StudyError
 from nightune.vocabulary import TASK_METRICS
 from tests.models.conftest import in_backend
 
@@ -129,7 +126,6 @@ def test_columns_that_may_be_targets_of_their_own_are_said(tmp_path: Path) -> No
         ("(x, mask[:, 0, 0, 0])", {"ignore_class": 0}, "data.ignore_class", ["several axes"]),
         ("(x, x)", {"task": "regression", "ignore_class": 0}, "data.ignore_class", ["remove it"]),
         ("(x[:, 0, 0], mask[:, 0, 0, 0])", {"task": "positions"}, "data.task", ["several axes"]),
-        ("(x, {'a': mask, 'b': x})", {"task": {"a": "classification"}}, "data.task", ["'a'", '"multilabel"']),
     ],
 )
 def test_other_targets_are_refused(
@@ -183,6 +179,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {},
         {"model.architecture": "net.py:image", "penalty.label_smoothing": 0.1},
     ),
+    "classes by weight": (
+        "(steps, padded)",
+        {"ignore_class": 0},
+        {"model.architecture": "net.py:tagger", "training.class_weight": {"10": 0.5, "12": 4.0}},
+    ),
     "rows by weight": (
         "(steps, padded, random.random(60) + 0.5)",
         {"ignore_class": 0},
@@ -203,6 +204,8 @@ def by_keras(folder: Path, dataset: Dataset, params: dict[str, Any], epochs: int
     known = (targets >= 0).astype(np.float32)
     if dataset.train.weights is not None:
         known = known * dataset.train.weights.reshape(-1, *[1] * (targets.ndim - 1))
+    if "training.class_weight" in params:
+        known = known * ClassWeights(dataset).of(params["training.class_weight"])[np.maximum(targets, 0)]
     is_logits = "image" in params["model.architecture"]
     targets = keras.utils.to_categorical(np.maximum(targets, 0), size[-1])
     loss = keras.losses.CategoricalCrossentropy(from_logits=is_logits, label_smoothing=share)
@@ -233,7 +236,7 @@ def compare(folder: Path, cases: list[str]) -> dict[str, float]:
 
 
 def test_engines_train_as_plain_keras_does(tmp_path: Path) -> None:
-    apart = compare(tmp_path, ["pixels, smoothed", "rows by weight"])
+    apart = compare(tmp_path, ["pixels, smoothed", "rows by weight", "classes by weight"])
     assert max(apart.values()) <= APART, apart
 
 
@@ -332,19 +335,3 @@ def test_folds_and_built_in_models_have_positions_too(tmp_path: Path) -> None:
     model = build_model("mlp", {"units": [4]}, dataset.input_shape, dataset.output_size, folder=tmp_path, seed=0)
     assert model.output_shape[1:] == (4, 4, 3)
     assert read_head(model, TrainingRows.of(dataset)).kind == "positions"
-
-
-def test_weights_of_classes_and_metrics_of_the_user_are_refused(tmp_path: Path) -> None:
-    dataset = load(tmp_path, "(steps, tags)")
-    with pytest.raises(InputError, match="class at each position") as caught:
-        ClassWeights(dataset).of("balanced")
-    assert caught.value.key == "training.class_weight"
-    study = tmp_path / "study.toml"
-    (tmp_path / "metric.py").write_text("def share(y_true, y_pred): return 0.5\n")
-    study.write_text(
-        'question = "?"\nsearch = { trials = 1, epochs = 1 }\n'
-        'data = { source = "load.py:load", task = "classification" }\n'
-        'objective = { metric = "metric.py:share", direction = "maximize" }\n'
-    )
-    with pytest.raises(StudyError, match=r"does not measure a class at each position.*val_f1_macro"):
-        read_dataset(load_study(study))

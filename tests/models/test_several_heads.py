@@ -213,7 +213,8 @@ def test_saved_targets_of_heads_open_as_they_were_with_folds(tmp_path: Path) -> 
         ("(x, {'a': kind, 'c': amount * 0})", {}, "target 'c': the target is 0.0 in every row"),
         ("(x, {'a': kind, 'a_label': kind, 'label': tags})", {}, None),
         ("(x, {'a': tags, 'a_label': kind})", {}, "val_a_label_accuracy"),
-        ("(x, named, {'kind': x[:, 0]})", {}, "loss_weights"),
+        ("(x, named, {'kind': x[:, 0]})", {}, "head 'kind'.*numbers from 0"),
+        ("(x, amount, {'amount': x[:, 0]})", {}, "return one array of weights"),
         ("(x, named)", {"task": {"kin": "regression"}}, "did you mean 'kind'"),
         ("(x, {'a': kind, 'b': tags})", {"split": Split("stratified")}, "'stratified' needs one head with classes"),
         ("(x, {'a': kind, 'b': tags})", {"scale_target": True}, "no head has it"),
@@ -438,7 +439,7 @@ def test_several_inputs_and_several_heads_are_trained_together(folder: Path, fun
 
 def test_what_several_heads_do_not_have_is_refused(folder: Path) -> None:
     dataset = load(folder)
-    with pytest.raises(InputError, match=r"several heads.*give each row a weight"):
+    with pytest.raises(InputError, match=r"head 'mask' has several labels"):
         ClassWeights(dataset).of("balanced")
     study: Any = SimpleNamespace(objective=SimpleNamespace(threshold="f1"))
     assert ["the model has several heads" in each.message for each in threshold_problems(study, dataset)] == [True]

@@ -132,3 +132,35 @@ def test_a_threshold_is_chosen_for_a_model_of_several_inputs(form: type) -> None
     head = Head("two classes", True)
     plain = described_threshold("f1", Outputs(), validated_on(logits), head)
     assert described_threshold("f1", added, validated_on(inputs), head) == plain
+
+
+def test_thresholds_of_heads_are_by_name_and_decide_the_metrics_of_their_head() -> None:
+    from nightune.models.data.heads import HeadData
+    from nightune.models.networks.joint_heads import JOINT, JointHead, Part
+
+    logits = np.concatenate([FORMS["one logit"][0], -FORMS["one logit"][0] + 0.3], axis=1)
+    targets = np.stack([TARGETS, 1 - TARGETS], axis=1).astype(np.float32)
+    described: list[dict[str, Any]] = [
+        {"name": name, "task": "binary", "classes": ["no", "yes"], "columns": [place, place + 1], "output_size": 1}
+        for place, name in enumerate(("a", "b"))
+    ]
+    datas = HeadData.of({"heads": [{**each, "is_column": True} for each in described]})
+    parts = tuple(
+        Part(data, Head("two classes", True), (place, place + 1), 1.0, data.name) for place, data in enumerate(datas)
+    )
+    head = JointHead(JOINT, False, parts=parts)
+    description = {"heads": described, "output_size": 2, "task": "heads"}
+    dataset: Any = type("D", (), {"validation": Examples(logits, targets), "description": description})()
+    found = described_threshold({"b": "f1"}, Outputs(), dataset, head)["heads"]
+    assert "threshold" not in found[0]
+    probabilities = class_probabilities(logits[:, 1:], True)[:, 1]
+    assert found[1]["threshold"] == best_threshold("f1", probabilities, 1 - TARGETS)
+    predictor = Predictor(Outputs(), None, {**description, **head.description, "heads": found})
+    values = all_metrics(predictor, logits, targets, head)
+    is_second = probabilities > found[1]["threshold"]
+    assert values["b_accuracy"] == pytest.approx(accuracy_score(1 - TARGETS, is_second))
+    assert values["a_accuracy"] == pytest.approx(accuracy_score(TARGETS, logits[:, 0] > 0))
+    assert (
+        predictor.of_head("b").answers(logits[:, 1:]).tolist()
+        == np.array(["no", "yes"])[is_second.astype(int)].tolist()
+    )

@@ -59,6 +59,11 @@ ORACLES = {
         QUANTITIES,
         lambda w: sklearn_metrics.root_mean_squared_error(QUANTITIES, VALUES, sample_weight=w),
     ),
+    "mean_iou": (
+        PREDICTED,
+        CLASSES,
+        lambda w: 1 - sklearn_metrics.jaccard_score(CLASSES, PREDICTED, average="macro", sample_weight=w),
+    ),
     "mcc": (PREDICTED, CLASSES, lambda w: 1 - sklearn_metrics.matthews_corrcoef(CLASSES, PREDICTED, sample_weight=w)),
     "pr_auc": (SCORES, BINARY, lambda w: 1 - sklearn_metrics.average_precision_score(BINARY, SCORES, sample_weight=w)),
     "spearman": (VALUES, QUANTITIES, lambda w: 1 - np.mean([weighted_spearman(one, w) for one in range(2)])),

@@ -28,6 +28,7 @@ WRITTEN = {
     "top_5": ("top-5 accuracy", "87.5 %", "12.5 points", True),
     "brier": ("Brier score", "0.875", "0.125", False),
     "log_loss": ("log loss", "0.875", "0.125", False),
+    "mean_iou": ("mean intersection over union", "87.5 %", "12.5 points", True),
     "mape": ("mean absolute percentage error", "87.5 %", "12.5 points", False),
     "spearman": ("rank correlation", "0.875", "0.125", True),
     "mae_original": ("mean absolute error in units of the target", "0.875", "0.125", False),

@@ -87,3 +87,13 @@ def test_an_accuracy_weighted_by_an_array_is_no_share_of_rows(by_rows: bool, exp
 
     findings = RowWeights(np.array([1.0, 3.0], np.float32), None, by_rows).findings(np.arange(2))
     assert rows_of_share("val_accuracy", {"validation": 5}, {"source": "rows.py:load"}, findings) == expected
+
+
+def test_an_accuracy_is_no_share_of_rows_beside_a_head_of_positions() -> None:
+    from nightune.models.data.head_targets import encode_targets
+    from nightune.models.data.raw_data import RawData
+
+    targets = {"kind": np.arange(30) % 2, "mask": np.arange(120).reshape(30, 2, 2) % 3}
+    raw = RawData(np.zeros((30, 2)), targets["kind"], heads=targets, tasks={"mask": "classification"})
+    rows, data = {"validation": 5}, {"source": "rows.py:load"}
+    assert rows_of_share("val_accuracy", rows, data, encode_targets(raw).findings, "heads") is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nightune.tuning.analysis.confirmation import Confirmation, seed_deviation
 from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.tuning.trial import TrialResult
-from nightune.vocabulary import POSITIONS, WEIGHTED_SAID, sign_of
+from nightune.vocabulary import POSITIONS, POSITIONS_SAID, WEIGHTED_SAID, sign_of
 
 SHARE_METRICS = ("val_accuracy", "val_top_3", "val_top_5")  # shares of rows that are right, independently of each other
 POOLED_FOLDS = "of the mean over folds, pooled over the better half of the trials"
@@ -83,9 +83,10 @@ def rows_of_share(
 
     `metric` is a known one, of several heads as if one were the only one. `data` is the section of the study's
     content. Weights that no key of it names are a finding about the data. `task` is that of the data's profile, which
-    the content may not name; empty if unknown. Classes at positions are a share of these, which depend on each other.
+    the content may not name; empty if unknown. Classes at positions are a share of these, which depend on each other:
+    with a head of them, which the findings name, no share has an error.
     """
-    if task == POSITIONS:
+    if task == POSITIONS or any(POSITIONS_SAID in finding for finding in findings):
         return None
     rows = ranking_rows(row_counts)
     is_weighted = not isinstance(data, Mapping) or any("weight" in str(key) and value for key, value in data.items())

@@ -180,6 +180,8 @@ def table_text(table: Mapping[str, Value]) -> str:
 def _value_text(value: Value) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value_text, value))}]"
+    if isinstance(value, dict):
+        return table_text(value)
     return f'"{value}"' if isinstance(value, str) else f"{value:g}"
 
 

@@ -111,10 +111,7 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
 
 def value_problems(value: object, key: KeySpec) -> list[str]:
     """Return the problems of one value of a key, with the nearest spelling and the allowed values."""
-    if key.is_by_head and isinstance(value, dict):
-        problem = key.problem(value)
-        return [f"{problem} ({key.allowed})"] if problem else []
-    if key.kind == "head_weights" and isinstance(value, dict) and _is_plain([*value.values()]):
+    if isinstance(value, dict) and _is_table_of_heads(value, key):
         problem = key.problem(value)
         return [f"{problem} ({key.allowed})"] if problem else []
     if key.kind in TABLES and isinstance(value, dict):
@@ -141,9 +138,25 @@ def native(value: Any, key: KeySpec) -> Value:
     if key.kind == "names":
         return value if value == key.default else [value] if isinstance(value, str) else list(value)
     if isinstance(value, dict):
-        return {label: float(value[label]) for label in sorted(value)}
+        return {label: _native_weight(value[label]) for label in sorted(value)}
     read: Value = value
     return read
+
+
+def _native_weight(value: Any) -> Any:
+    """Convert the weight of a class, or those of one of several heads."""
+    if isinstance(value, dict):
+        return {label: float(value[label]) for label in sorted(value)}
+    return value if isinstance(value, str) else float(value)
+
+
+def _is_table_of_heads(table: Mapping[str, Any], key: KeySpec) -> bool:
+    """True for a table by the names of heads; weights of classes are words there, or tables of plain numbers."""
+    values = list(table.values())
+    if key.kind != "class_weight":
+        return key.is_by_head or (key.kind == "head_weights" and _is_plain(values))
+    tables = [[*each.values()] for each in values if isinstance(each, dict)]
+    return bool(values) and all(isinstance(each, str | dict) for each in values) and all(map(_is_plain, tables))
 
 
 def _read_condition(key: str, written: object) -> WrittenCondition | Problem:

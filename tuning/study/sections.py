@@ -83,7 +83,8 @@ class Objective(Section):
 
     Where rows have weights, metrics and the gate average by them, or weigh all rows alike. `report` names metrics that
     are logged next to those of every trial. Of two classes the second is predicted above the probability `threshold`,
-    or one chosen on the validation split, by the version and in the gate. Both change no trial.
+    or one chosen on the validation split, by the version and in the gate; of several heads by name. Both change no
+    trial.
     """
 
     metric: Annotated[Text, AfterValidator(read_objective)] = "val_loss"
@@ -91,16 +92,22 @@ class Objective(Section):
     head: Text | None = None
     average: Literal["weights", "rows"] = "weights"
     report: Annotated[Texts, AfterValidator(read_metrics)] = ()
-    threshold: ThresholdRule | float = DEFAULT_THRESHOLD
+    threshold: ThresholdRule | float | dict[str, ThresholdRule | float] = DEFAULT_THRESHOLD
 
     @field_validator("threshold", mode="before")
     @classmethod
     def _read_threshold(cls, given: Any) -> Any:
-        is_share = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < 1
-        if is_share or given in THRESHOLD_RULES:
+        wrong = [each for each in (given.values() if isinstance(given, dict) else [given]) if not _is_threshold(each)]
+        if not wrong and given != {}:
             return given
         allowed = f"a number between 0 and 1, or one of {', '.join(map(shown, THRESHOLD_RULES))}"
-        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {allowed}"})
+        by_head = "; of several heads a table of these by name"
+        problem = f"{shown(wrong[0] if wrong else given)} is not {allowed}{by_head}"
+        raise PydanticCustomError("message", "{message}", {"message": problem})
+
+    def threshold_of(self, head: str = "") -> ThresholdRule | float:
+        """Return the threshold of the only target, or of one of several heads."""
+        return self.threshold.get(head, DEFAULT_THRESHOLD) if isinstance(self.threshold, dict) else self.threshold
 
     @property
     def is_own(self) -> bool:
@@ -201,3 +208,8 @@ class PromotionSection(Section):
     challenger_margin: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0")] = 0.0
     size_limit_mb: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
     latency_limit_ms: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
+
+
+def _is_threshold(given: object) -> bool:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    return 0 < given < 1 if is_number else given in THRESHOLD_RULES  # type: ignore[operator] # a number

@@ -18,10 +18,11 @@ from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
 from nightune.models.engines.keras_parts.masked_statistics import statistics_of_rows
 from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
-from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
+from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable, make_vector
 from nightune.models.engines.keras_parts.updates import decayed_weights
 from nightune.models.library_internals.models import random_states
 from nightune.models.library_internals.random_numbers import drawn_states
+from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.heads import Head
 from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
@@ -78,10 +79,13 @@ class Program:
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams
-        self._loss = self._trained_loss = head.make_loss()
+        # Weights of classes that are a part of the loss; else they are weights of rows.
+        self._factors = make_vector(classes.count) if self._classes is not None and head.weighs_classes else None
+        factors = None if self._factors is None else ClassFactors(self._factors)
+        self._loss = self._trained_loss = head.make_loss(classes=factors)
         self._smoothing = [Hyperparameter(0.0, "label_smoothing")] if recipe.penalty.label_smoothing else []
         if self._smoothing:
-            self._trained_loss = head.make_loss(self._smoothing[0])
+            self._trained_loss = head.make_loss(self._smoothing[0], factors)
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
         self.has_shared_rules = has_shared_rule(recipe, form.rules) and can_share(model)
         self.key = form.keys[0 if self.has_shared_rules else 1]
@@ -232,7 +236,7 @@ class Program:
         """Return the weights of examples in their batch's mean: shares, times weights of rows (or None) and classes."""
         if weights is not None:
             shares = shares * weights
-        if self._classes is not None:
+        if self._classes is not None and self._factors is None:
             of_classes = hyperparameters[len(self._hyperparameters) :]
             shares = shares * ops.take(of_classes, ops.cast(ops.reshape(targets, (-1,)), "int32"))
         return shares
@@ -268,7 +272,10 @@ class Program:
     def _mapping(self, trainable: Arrays, non_trainable: Arrays, hyperparameters: Any) -> list[tuple[Any, Any]]:
         values = [hyperparameters[index] for index in range(len(self._hyperparameters))]
         non_trainable_pairs = zip(self.non_trainable, non_trainable, strict=False)
+        count = len(self._hyperparameters)
+        factors = [] if self._factors is None else [(self._factors, hyperparameters[count:])]
         return [
+            *factors,
             *zip(self.trainable, trainable, strict=False),
             *non_trainable_pairs,
             *zip(self._hyperparameters, values, strict=True),

@@ -31,6 +31,7 @@ from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
 from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
 from nightune.models.engines.prediction import predict
 from nightune.models.library_internals.models import compiles_with_xla, discard_train_function, random_states_kept
+from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head
 from nightune.models.recipe.recipe import FINE_TUNING, Recipe
@@ -38,7 +39,7 @@ from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
-from nightune.models.training.row_weights import row_weights
+from nightune.models.training.row_weights import class_factors, row_weights
 from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -104,7 +105,9 @@ class FitEngine:
         cut = before or chosen_cut(recipe, model, self._heads.rows.inputs)
         weights = row_weights(self._dataset, recipe.training)
         feed = self._feed(head, weights is not None)
-        state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights)
+        of_classes = class_factors(self._dataset, recipe.training)
+        classes = None if of_classes is None else ClassFactors(of_classes)
+        state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights, classes)
         compile_model(state)
         return state
 

@@ -19,6 +19,7 @@ from nightune.models.engines.keras_parts.penalty_measurements import Measurement
 from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.updates import Penalty, build_recipe_optimizer
 from nightune.models.engines.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
+from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.heads import Head
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile, reported_loss
@@ -41,6 +42,7 @@ class FitState:
     cut: Cut | None  # None: each batch is computed at once
     measurements: Measurements
     weights: np.ndarray | None = None  # of the training rows, (rows,) float32; None: all alike
+    classes: ClassFactors | None = None  # weights of classes that are a part of the loss
 
 
 def compile_model(state: FitState) -> None:
@@ -56,12 +58,12 @@ def compile_model(state: FitState) -> None:
     optimizer.build(state.model.trainable_variables)
     has_own_step = _has_own_step(state.model)
     metrics = "metrics" if state.weights is None else "weighted_metrics"
-    loss = state.head.make_loss(state.recipe.penalty.label_smoothing)
+    loss = state.head.make_loss(state.recipe.penalty.label_smoothing, state.classes)
     state.model.compile(
         optimizer,
         loss=loss,
         # Keras' own `loss` has the penalty in it.
-        **{metrics: None if has_own_step else [state.head.make_metric(DATA_LOSS)]},
+        **{metrics: None if has_own_step else [state.head.make_metric(DATA_LOSS, state.classes)]},
         run_eagerly=has_own_step and bool(state.model.run_eagerly),
         # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",

@@ -8,6 +8,7 @@ read at each step, so one traced program serves many trials.
 from typing import Any
 
 import keras
+import numpy as np
 
 from nightune.models.library_internals.optimizers import set_untracked
 
@@ -48,6 +49,11 @@ class Hyperparameter(keras.Variable):
         return False
 
     __hash__ = keras.Variable.__hash__
+
+
+def make_vector(length: int) -> keras.Variable:
+    """Return a vector float32 of ones whose values may change between two calls of a traced program."""
+    return keras.Variable(np.ones(length, np.float32), trainable=False, autocast=False, dtype="float32")
 
 
 def make_variable(owner: Any, attribute: str) -> Hyperparameter:

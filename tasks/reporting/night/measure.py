@@ -32,6 +32,7 @@ NAMES = {
     "f1_micro": "micro F1",
     "pr_auc": "average precision",
     "mcc": "Matthews correlation",
+    "mean_iou": "mean intersection over union",
     "top_3": "top-3 accuracy",
     "top_5": "top-5 accuracy",
     "brier": "Brier score",

@@ -28,7 +28,7 @@ from nightune.tuning.study.budgets import brackets
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Bracket, Status, TrialResult, Value
-from nightune.vocabulary import POSITIONS, VALIDATION_PREFIX, sign_of
+from nightune.vocabulary import POSITIONS, POSITIONS_SAID, VALIDATION_PREFIX, sign_of
 
 BEST_CURVES = 5
 EFFECTS_SEED = 0  # the same page from the same sweep
@@ -102,9 +102,14 @@ class Night:
     def measure(self) -> Measure:
         """How the objective is written and drawn."""
         scores = [result.objective for result in self.ranked]
-        known, rows = self.known_metric(self.sweep.metric), None if self.task == POSITIONS else self.ranking_rows
+        known, rows = self.known_metric(self.sweep.metric), None if self.has_positions else self.ranking_rows
         head = head_of(self.sweep.metric, known)
         return measure_of(known, self.sweep.direction, scores, rows, self.has_scaled_target, head)
+
+    @property
+    def has_positions(self) -> bool:
+        """True if a target is a class at each position: shares may be of positions."""
+        return self.task == POSITIONS or any(POSITIONS_SAID in finding for finding in self.findings)
 
     def known_metric(self, metric: str) -> str:
         """Return the metric of one of several heads as that of the only one; any other as it is."""
