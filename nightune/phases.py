@@ -93,6 +93,12 @@ def current_clock() -> Clock | None:
     return clock
 
 
+def current_stage() -> str:
+    """Return the stage of this thread; without a clock it is the search."""
+    clock = current_clock()
+    return SEARCH if clock is None else clock.stage
+
+
 @contextmanager
 def phase(name: str) -> Iterator[None]:
     """Count the block as this phase, except for phases inside it."""

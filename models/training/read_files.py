@@ -63,5 +63,11 @@ def files_watched(folder: Path) -> Iterator[Watch]:
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and _watches:
+        place, mode, flags = arguments
         for watch in _watches:
-            watch.note(arguments[0], arguments[1])
+            watch.note(place, mode or _mode_of(flags))
+
+
+def _mode_of(flags: int) -> str:
+    """Return the mode of a file that `os.open` opens: it tells flags alone."""
+    return {os.O_WRONLY: "w", os.O_RDWR: "r+"}.get(flags & (os.O_WRONLY | os.O_RDWR), "r")

@@ -9,27 +9,39 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
+from typing import Protocol
 
 import psutil
 
-from nightune.phases import COMPILING, TRAINING, VALIDATION, Clock, clock_running, current_clock, phase
+from nightune.phases import COMPILING, TRAINING, VALIDATION, Clock, clock_running, current_clock, phase, stage
 from nightune.settings import usable_settings
 from nightune.tasks.reporting.energy import Meter, open_meter
+from nightune.tasks.reporting.worker_times import WorkerTimes
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger, write_ledger
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
-from nightune.tuning.trial import Trial
+from nightune.tuning.trial import Trial, TrialResult
 
 WRITE_SECONDS = 30.0
 
 logger = logging.getLogger("nightune")
 _open = threading.local()
 _first_session = [True]  # of this process: its start belongs to it
+
+
+class Counting(Protocol):
+    """What counts the trainings of a thread: the ledger of a sweep, or a worker's record of a cohort."""
+
+    def add(self, training: Training) -> None:
+        """Add a training."""
+
+    def write_if_due(self) -> None:
+        """Write what is kept, if it was not written for half a minute."""
 
 
 class LedgerKeeper:
@@ -42,17 +54,26 @@ class LedgerKeeper:
         trained = (finished_trials(setting.store, setting.sweep, kind).values() for kind in ("trial", "replicate"))
         self._is_whole = Ledger(self._earlier).has_all(chain.from_iterable(trained))
         self._began = time.time() - sum(sum(phases.values()) for phases in clock.read().values())
+        self.times = WorkerTimes(clock)
         self._trainings: list[Training] = []
+        self._announced: dict[tuple[int, int], Training] = {}  # of workers whose cohorts have not ended
         self._written_at = time.monotonic()
 
     @property
     def is_empty(self) -> bool:
         """True if nothing was trained."""
-        return not self._trainings
+        return not self._trainings and not self._announced
 
     def add(self, training: Training) -> None:
         """Add a training."""
+        self._announced.pop((training.trial, training.replicate), None)
         self._trainings.append(training)
+
+    def announce(self, result: TrialResult) -> None:
+        """Note a result of a worker; its own account of it replaces the note, if it comes."""
+        trial = result.trial
+        training = Training(trial.number, trial.replicate, self._clock.stage, result.epochs, result.seconds)
+        self._announced[trial.number, trial.replicate] = training
 
     def write_if_due(self) -> None:
         """Write the ledger, if it was not written for half a minute."""
@@ -61,14 +82,16 @@ class LedgerKeeper:
 
     def write(self) -> None:
         """Write the ledger."""
+        stages, workers = self.times.read()
         session = Session(
             command=self._command,
             began=self._began,
-            stages=self._clock.read(),
-            trainings=tuple(self._trainings),
+            stages=stages,
+            trainings=(*self._trainings, *self._announced.values()),
             joules=self._meter.joules(),
             energy_of=self._meter.names,
             price_per_hour=self._setting.study.limits.price_per_hour,
+            workers=workers,
         )
         ledger = Ledger((*self._earlier, session))
         write_ledger(self._setting.store, self._setting.sweep, ledger, self._is_whole)
@@ -159,8 +182,42 @@ def write_ledger_if_due() -> None:
         keeper.write_if_due()
 
 
-def _keeper() -> LedgerKeeper | None:
-    found: LedgerKeeper | None = getattr(_open, "keeper", None)
+def sweep_ledger() -> LedgerKeeper | None:
+    """Return the ledger of the sweep that this thread works on, if one is kept."""
+    keeper = _keeper()
+    return keeper if isinstance(keeper, LedgerKeeper) else None
+
+
+@dataclass
+class CohortRecord:
+    """What a worker tells of a cohort: its trainings, and the seconds of its phases, which sum to its time."""
+
+    trainings: list[Training] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
+
+    def add(self, training: Training) -> None:
+        """Add a training."""
+        self.trainings.append(training)
+
+    def write_if_due(self) -> None:
+        """Do nothing: the flow writes the ledger."""
+
+
+@contextmanager
+def cohort_recorded(stage_name: str) -> Iterator[CohortRecord]:
+    """Count the block, in a worker, as a cohort of a stage; the record's phases are whole after the block."""
+    record = CohortRecord()
+    _open.keeper = record
+    try:
+        with clock_running(Clock()) as clock, stage(stage_name):
+            yield record
+            record.phases |= clock.read()[stage_name]
+    finally:
+        _open.keeper = None
+
+
+def _keeper() -> Counting | None:
+    found: Counting | None = getattr(_open, "keeper", None)
     return found
 
 

@@ -82,12 +82,13 @@ class Crew:
         )
         self._client = Client(self._cluster, set_as_default=False)
         self._client.subscribe_topic(TOPIC, self._receive)
-        self.workers = [LocalWorker(f"worker-{place}", self._spawn(f"worker-{place}")) for place in self._places]
+        self.workers = [LocalWorker(name, self._spawn(name)) for name in self.names]
         logger.info("%d workers start, each a process of its own", self._count)
 
     @property
-    def _places(self) -> range:
-        return range(1, self._count + 1)
+    def names(self) -> list[str]:
+        """The names of the places for workers."""
+        return [f"worker-{place}" for place in range(1, self._count + 1)]
 
     def next_attempt(self) -> int:
         """Return the number of the next attempt, from 1."""

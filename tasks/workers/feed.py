@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from nightune.models.kept_code import kept_code
+from nightune.phases import current_stage
 from nightune.tasks.cohorts import REFUSED, training_order
 from nightune.tasks.reporting.events import TrialEnded, announce_trial
+from nightune.tasks.reporting.ledger_keeper import sweep_ledger
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
@@ -63,6 +65,7 @@ class Feed:
         self._announced: set[str] = set()
         self._crashed: set[str] = set()  # keys of trials that have ended a process: each is trained alone
         self._takeovers: Counter[str] = Counter()
+        self._ledger = sweep_ledger()
 
     def run(self) -> list[TrialResult]:
         """Train the trials; return the results by number."""
@@ -74,6 +77,8 @@ class Feed:
             if self._waiting or self._sent:
                 self._take()
                 self._replace_dead()
+                if self._ledger is not None:
+                    self._ledger.write_if_due()
         return sorted(self._results.values(), key=lambda result: (result.trial.number, result.trial.replicate))
 
     def _send(self, worker: LocalWorker) -> None:
@@ -90,6 +95,8 @@ class Feed:
         self._drop_empty()
         worker.held.add(key)
         self._sent[worker.name] = _Sent(key, trials, self._crew.send(worker, self._job(trials)))
+        if self._ledger is not None:
+            self._ledger.times.begin(worker.name)
 
     def _job(self, trials: Sequence[Trial]) -> Job:
         setting, budget = self._setting, self._setting.budget
@@ -102,6 +109,7 @@ class Feed:
             min(logger.getEffectiveLevel(), logging.INFO),
             budget.seconds if budget else None,
             budget.deadline if budget else None,
+            current_stage(),
         )
 
     def _sendable_keys(self) -> list[str]:
@@ -161,6 +169,8 @@ class Feed:
         news = getattr(record, "news", None)
         if isinstance(news, TrialEnded):
             self._announced.add(news.result.trial.key)
+            if self._ledger is not None:
+                self._ledger.announce(news.result)
         logger.handle(record)
 
     def _end(self, future: Ending) -> None:
@@ -176,8 +186,10 @@ class Feed:
         future.release()
         if isinstance(trained, Trained):
             worker.futile_starts = 0
+            self._count(worker, trained)
             self._record(worker, sent, trained)
         else:
+            self._count(worker, None)
             self._note_takeover(sent, trained)
             self._return(sent)
 
@@ -197,6 +209,13 @@ class Feed:
             return None
         assert isinstance(trained, Trained)
         return trained
+
+    def _count(self, worker: LocalWorker, trained: Trained | None) -> None:
+        """Count the time of an ended cohort; None: its worker did not tell how it was divided."""
+        if self._ledger is not None:
+            self._ledger.times.end(worker.name, None if trained is None else trained.phases)
+            for training in trained.trainings if trained else ():
+                self._ledger.add(training)
 
     def _record(self, worker: LocalWorker, sent: _Sent, trained: Trained) -> None:
         setting, budget = self._setting, self._setting.budget
@@ -224,6 +243,7 @@ class Feed:
             crash = self._crash(worker)
             sent = self._sent.pop(worker.name, None)
             if sent is not None:
+                self._count(worker, None)
                 sent.future.release()
                 self._return(sent)
             for key in [key for key, name in self._halted_in.items() if name == worker.name]:
@@ -257,6 +277,8 @@ class Feed:
         for key, result in found.items():
             if key not in self._announced:
                 announce_trial(result, setting.study.objective.name)
+                if self._ledger is not None:
+                    self._ledger.announce(result)
         if budget is not None:
             for trial in sent.trials:
                 budget.settle(trial, found.get(trial.key))

@@ -1,12 +1,15 @@
 """Train a cohort in a worker: a process that a flow has started, with an engine and compiled programs of its own."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
 from nightune.models.kept_code import KeptCode, adopt
 from nightune.models.training.engine import Compilation
+from nightune.phases import SEARCH
+from nightune.tasks.reporting.ledger_keeper import cohort_recorded
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.trials.attempts import Attempt, run_of_trial
 from nightune.tasks.trial.crash_log import open_crash_log
@@ -14,6 +17,7 @@ from nightune.tasks.trial.trainer import compilation_of, trainer_of
 from nightune.tasks.trial.trial_runner import AtWorker, TrialRunner
 from nightune.tasks.workers.relay import TOPIC, relayed
 from nightune.tasks.workers.stopping import refuse_stopped, working
+from nightune.tuning.analysis.ledger import Training
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -34,15 +38,21 @@ class Job:
     log_level: int
     spent_seconds: float | None = None
     deadline: datetime | None = None
+    stage: str = SEARCH  # for the ledger
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a worker returns: the results, what the engine has compiled, and the end of the search's time if it came."""
+    """What a worker returns: the results, what the engine has compiled, and the end of the search's time if it came.
+
+    `phases` are the seconds of the cohort by phase; they sum to its time in the worker.
+    """
 
     results: list[TrialResult]
     compilation: Compilation
     ended_by: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    trainings: tuple[Training, ...] = ()
 
 
 def train_job(job: Job) -> Trained:
@@ -52,7 +62,7 @@ def train_job(job: Job) -> Trained:
     worker, budget = get_worker(), _time_left(job)
     setting = replace(job.setting, budget=budget)
     store, sweep, study = setting.store, setting.sweep, setting.study
-    with working(), relayed(partial(worker.log_event, TOPIC), job.log_level):
+    with working(), relayed(partial(worker.log_event, TOPIC), job.log_level), cohort_recorded(job.stage) as record:
         adopt(job.code)
         trainer = trainer_of(setting)
         before = compilation_of(trainer.engine)
@@ -62,7 +72,8 @@ def train_job(job: Job) -> Trained:
         place, _, _process = str(worker.name).rpartition("-")
         runner = TrialRunner(setting, trainer, open_crash_log(store.root, study.name, place), at_worker)
         results = runner.run(job.trials, job.ended)
-        return Trained(results, compilation_of(trainer.engine) - before, budget.ended_by if budget else "")
+        trained = Trained(results, compilation_of(trainer.engine) - before, budget.ended_by if budget else "")
+    return replace(trained, phases=record.phases, trainings=tuple(record.trainings))
 
 
 def _time_left(job: Job) -> SearchBudget | None:

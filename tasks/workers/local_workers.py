@@ -1,9 +1,10 @@
 """Train on several processes of this machine: the door to the workers of a sweep."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from nightune.tasks.reporting.ledger_keeper import sweep_ledger
 from nightune.tasks.setting import Setting
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.workers.crew import Crew
@@ -23,8 +24,10 @@ class LocalWorkers:
         if not trials:
             return []
         open_crash_log(setting.store.root, setting.study.name).clear_training()  # of workers that were stopped
-        self._crew.start()
-        return Feed(self._crew, setting, trials, self._halted_in).run()
+        ledger = sweep_ledger()
+        with ledger.times.feeding(self._crew.names) if ledger else nullcontext():
+            self._crew.start()
+            return Feed(self._crew, setting, trials, self._halted_in).run()
 
 
 @contextmanager

@@ -13,8 +13,11 @@ import pytest
 
 from nightune.models.errors import InputError
 from nightune.tasks.reporting.events import TrialEnded
+from nightune.tasks.tracking.store.store import open_existing_store
+from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.workers import requirements
 from nightune.tasks.workers.requirements import refuse_shared_gpu, refuse_unusable_workers
+from nightune.tasks.write_report import SweepReport
 from nightune.tuning.errors import StudyError
 
 HALVING = """method = "successive_halving"
@@ -41,6 +44,7 @@ def test_workers_train_what_one_process_does_though_one_of_them_is_killed(
 
     with killing_one_worker() as seen:
         report = tune(halving, engine="fit", workers=2)
+    require_whole_ledger(store_root, report)
     assert seen["listening"]
     assert set(seen["listening"]) == {"127.0.0.1"}
     assert own_workers() == []
@@ -49,6 +53,18 @@ def test_workers_train_what_one_process_does_though_one_of_them_is_killed(
     alone = tune(halving, engine="fit")
     assert [result.trial.key for result in report.results] == [result.trial.key for result in alone.results]
     assert recorded(store_root) == recorded(store_root.parent / "one")
+
+
+def require_whole_ledger(store_root: Path, report: SweepReport) -> None:
+    """The ledger has every trial, and the time of each worker is that in which workers were fed."""
+    ledger = read_ledger(open_existing_store(store_root, None), report.sweep)
+    assert ledger is not None
+    assert ledger.has_all(report.results)
+    (session,) = ledger.sessions
+    fed = {name: sum(phases.values()) for name, phases in session.workers["worker-1"].items()}
+    assert {name: sum(phases.values()) for name, phases in session.workers["worker-2"].items()} == pytest.approx(fed)
+    assert 0 < sum(fed.values()) < session.seconds
+    assert 0 < ledger.device_seconds < 2 * sum(fed.values())
 
 
 @contextmanager

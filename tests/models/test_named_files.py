@@ -107,6 +107,23 @@ def test_a_list_of_the_module_names_files_that_the_code_puts_together(folder):
     assert list(read_digests("net.py:hidden", folder)) == ["listed_7.txt"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "is_read"), [("O_RDONLY", True), ("O_RDWR", True), ("O_WRONLY | os.O_APPEND", False)]
+)
+def test_a_file_that_is_opened_by_its_descriptor_is_read_only_if_its_flags_say_so(folder, flags, is_read):
+    """As Nightune opens its own log for what libraries write while the function imports them."""
+    code = f"""
+import os
+from pathlib import Path
+def build(input_shape, output_size):
+    os.close(os.open(Path(__file__).with_name("oth" + "er.txt"), os.{flags}))
+"""
+    (folder / "net.py").write_text(code)
+    with unnamed_reads("net.py:build", folder) as remarks:
+        load_function("net.py:build", folder, "model.architecture")((2,), 1)
+    assert ["other.txt" in remark for remark in remarks] == [True] * is_read
+
+
 STARRED = "from library import *\ndef build(input_shape, output_size):\n    return read()\n"
 CHANGED = """
 WORDS = []

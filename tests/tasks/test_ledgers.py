@@ -101,6 +101,18 @@ def test_the_page_has_time_energy_and_money_by_trial() -> None:
     assert (numbers["cost"], numbers["energy_kwh"], numbers["device_seconds"]) == (1.0, 0.002, 86.0)
 
 
+def test_the_page_says_how_much_of_its_time_each_worker_trained() -> None:
+    """In 84 s of search one worker trained for 80 s, and one for 40 s; 6 s of confirmation were in one process."""
+    busy, idle = {TRAINING: 80.0, IDLE: 4.0}, {TRAINING: 40.0, IDLE: 44.0}
+    stages = {SEARCH: {TRAINING: 60.0, IDLE: 24.0}, CONFIRMATION: {TRAINING: 6.0}}
+    session = replace(SESSION, stages=stages, workers={"worker-1": {SEARCH: busy}, "worker-2": {SEARCH: idle}})
+    subject = replace(night([result(0, 0.9), result(1, 0.8)]), accounts=Accounts(ledger=Ledger((session,))))
+    text = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db"))).text.partition("What it cost")[2]
+    for words in ("worker-1", "95\u00a0%", "worker-2", "48\u00a0%", "126\u00a0s", "73\u00a0%", "2 workers"):
+        assert words in text
+    assert "73 % of it each worker" in card(subject, "a.toml", [])
+
+
 def test_a_ledger_without_some_trials_is_said_to_be_of_some_commands() -> None:
     held = [result(number, 0.9) for number in range(3)]  # 2 by a command that kept no ledger
     subject = replace(night(held), accounts=Accounts(ledger=Ledger((SESSION,))))

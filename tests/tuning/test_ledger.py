@@ -13,7 +13,7 @@ def training(trial: int, seconds: float, epochs: int = 8, **changes: object) -> 
 
 
 def session(*trainings: Training, **changes: object) -> Session:
-    return Session("tune", 0.0, STAGES, trainings, **changes)  # type: ignore[arg-type]
+    return Session("tune", 0.0, **{"stages": STAGES, "trainings": trainings, **changes})  # type: ignore[arg-type]
 
 
 def test_phases_sum_to_the_wall_time_of_all_commands() -> None:
@@ -22,6 +22,18 @@ def test_phases_sum_to_the_wall_time_of_all_commands() -> None:
     assert sum(sum(ledger.of_stage(each).values()) for each in ledger.stages) == 100.0
     assert ledger.device_seconds == 88.0
     assert ledger.stages == [PREPARATION, SEARCH, CONFIRMATION]
+
+
+def test_device_seconds_of_workers_are_added_and_shares_are_means() -> None:
+    """Of 41 s of search, workers trained for 30 s on average: 40 s and 20 s; the confirmation was in one process."""
+    busy, idle = {TRAINING: 40.0, IDLE: 1.0}, {TRAINING: 20.0, IDLE: 21.0}
+    stages = {SEARCH: {TRAINING: 30.0, IDLE: 11.0}, CONFIRMATION: {TRAINING: 4.0}}
+    ledger = Ledger((session(stages=stages, workers={"worker-1": {SEARCH: busy}, "worker-2": {SEARCH: idle}}),))
+    assert ledger.seconds == 45.0
+    assert ledger.device_seconds == 64.0
+    assert ledger.device_share == pytest.approx(34 / 45)
+    assert [(each.name, each.seconds) for each in ledger.worker_shares] == [("worker-1", 40.0), ("worker-2", 20.0)]
+    assert [each.share for each in ledger.worker_shares] == pytest.approx([40 / 41, 20 / 41])
 
 
 def test_energy_and_money_are_known_if_every_command_tells_them() -> None:

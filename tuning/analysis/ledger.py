@@ -32,7 +32,10 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The work of one command on a sweep. `began` is in seconds since 1970; `joules` is None without a counter."""
+    """The work of one command on a sweep. `began` is in seconds since 1970; `joules` is None without a counter.
+
+    While workers train, the wall time is divided as theirs is, on average over the workers.
+    """
 
     command: str
     began: float
@@ -41,11 +44,18 @@ class Session:
     joules: float | None = None
     energy_of: str = ""  # the parts of the machine whose counters were read
     price_per_hour: float | None = None
+    workers: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)  # name → stage → phase → s
 
     @property
     def seconds(self) -> float:
         """The wall time."""
         return sum(sum(phases.values()) for phases in self.stages.values())
+
+    def device_seconds(self, stage: str) -> float:
+        """Return the seconds in which devices worked for a stage: those of workers are added, not averaged."""
+        of_workers = sum(_on_device(stages.get(stage, {})) for stages in self.workers.values())
+        mean = of_workers / len(self.workers) if self.workers else 0.0
+        return _on_device(self.stages.get(stage, {})) - mean + of_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +81,26 @@ class Ledger:
 
     @property
     def device_seconds(self) -> float:
-        """The seconds in which a device compiled, trained or validated."""
-        return sum(self.of_phase(name) for name in ON_DEVICE)
+        """The seconds in which a device compiled, trained or validated; those of workers are added."""
+        return sum(each.device_seconds(stage) for each in self.sessions for stage in each.stages)
+
+    @property
+    def device_share(self) -> float:
+        """The part of the wall time in which the device worked, from 0 to 1: the mean of those that train together."""
+        return sum(self.of_phase(name) for name in ON_DEVICE) / self.seconds if self.seconds else 0.0
+
+    @property
+    def worker_shares(self) -> list[Share]:
+        """What each worker trained, compiled and validated, and the part that this is of its own time, by name.
+
+        Workers of one name in several commands are one.
+        """
+        spent: dict[str, list[float]] = {}
+        for name, stages in ((name, stages) for each in self.sessions for name, stages in each.workers.items()):
+            held = spent.setdefault(name, [0.0, 0.0])
+            held[0] += sum(map(_on_device, stages.values()))
+            held[1] += sum(sum(phases.values()) for phases in stages.values())
+        return [Share(name, 0, device, device / whole if whole else 0.0) for name, (device, whole) in spent.items()]
 
     @property
     def joules(self) -> float | None:
@@ -93,7 +121,7 @@ class Ledger:
     def has_all(self, trained: Iterable[TrialResult]) -> bool:
         """True if the commands trained all of these trials and replicates; else the sums are of some commands alone.
 
-        Commands with several workers keep no ledger, nor do earlier versions, and a killed one loses its last seconds.
+        Earlier versions kept no ledger, or none with several workers, and a killed command loses its last seconds.
         """
         held = [each for session in self.sessions for each in session.trainings if each.stage not in (ABLATION, AUDIT)]
         known = {(each.trial, each.replicate) for each in held}
@@ -119,7 +147,7 @@ class Ledger:
     def trainings(self, stage: str) -> list[Training]:
         """Return the trainings of a stage; those that shared the device have their part of the stage's time."""
         held = [each for session in self.sessions for each in session.trainings if each.stage == stage]
-        together, whole = sum(each.seconds for each in held), sum(self.of_stage(stage)[name] for name in ON_DEVICE)
+        together, whole = sum(each.seconds for each in held), sum(each.device_seconds(stage) for each in self.sessions)
         if not any(each.is_shared for each in held) or together <= 0:
             return held
         return [_scaled(each, whole / together) for each in held]
@@ -150,6 +178,10 @@ def _shares(named: list[tuple[str, Training]]) -> list[Share]:
         Share(name, len(seconds), sum(seconds), sum(seconds) / whole if whole else 0.0)
         for name, seconds in groups.items()
     ]
+
+
+def _on_device(phases: Mapping[str, float]) -> float:
+    return sum(phases.get(name, 0.0) for name in ON_DEVICE)
 
 
 def _scaled(training: Training, factor: float) -> Training:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.data_part import since_part
-from nightune.tasks.reporting.night.ledger_part import has_whole_ledger, money_text
+from nightune.tasks.reporting.night.ledger_part import has_whole_ledger, money_text, who_worked
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.phrases import command_parts
@@ -52,11 +52,11 @@ def _cost(night: Night) -> str:
     if ledger is None or not ledger.seconds:
         return ""
     money = "" if ledger.cost is None else f", cost {money_text(ledger.cost)}"
-    share = f"{100 * ledger.device_seconds / ledger.seconds:.0f} %"
+    worked = f"for {100 * ledger.device_share:.0f} % of it {who_worked(ledger)} worked"
     if not has_whole_ledger(night):
         took = f"It took at least {duration(ledger.seconds)}{money}, in the commands that keep a ledger"
-        return escaped(f"{took}; for {share} of it the device worked.")
-    return escaped(f"It took {duration(ledger.seconds)}{money}; for {share} of it the device worked.")
+        return escaped(f"{took}; {worked}.")
+    return escaped(f"It took {duration(ledger.seconds)}{money}; {worked}.")
 
 
 def _since(night: Night) -> str:

@@ -26,8 +26,8 @@ from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Le
 
 MOST_TRIALS = 10
 OF_SOME = (
-    "Not all trials are in it: commands with --workers, and earlier versions, keep none, and a command that is killed "
-    "loses its last seconds."
+    "Not all trials are in it: earlier versions kept none, or none with --workers, and a command that is killed loses "
+    "its last seconds."
 )
 OPTIMIZER = "optimizer"
 SEARCH_PHASES = {
@@ -36,7 +36,7 @@ SEARCH_PHASES = {
     VALIDATION: "metrics of the held-out rows",
     TRACKING: "calls of MLflow that training waited for",
     WAITING: "for the writer of trials, a locked database or a lost server",
-    IDLE: "planning, drawing points, Python between trainings",
+    IDLE: "planning, drawing points, Python between trainings; of workers their start, and the wait for the last ones",
 }
 STAGES = {
     AUDIT: "stopped and halted trials trained to the end",
@@ -123,10 +123,15 @@ def ledger_numbers(night: Night) -> Row | None:
 
 
 def _heading(ledger: Ledger, is_whole: bool) -> str:
-    share = ledger.device_seconds / ledger.seconds
     money = "" if ledger.cost is None else f", which cost {money_text(ledger.cost)}"
-    text = f"The device worked for {_percent(share)} of {duration(ledger.seconds)}{money}"
+    worked = f"{who_worked(ledger).capitalize()} worked for {_percent(ledger.device_share)}"
+    text = f"{worked} of {duration(ledger.seconds)}{money}"
     return text if is_whole else f"{text}, in the commands that keep a ledger: the sweep took more"
+
+
+def who_worked(ledger: Ledger) -> str:
+    """Return the subject of a sentence on the time in which the device worked."""
+    return "each worker, on average," if ledger.worker_shares else "the device"
 
 
 def _facts(ledger: Ledger) -> list[Fact]:
@@ -136,13 +141,14 @@ def _facts(ledger: Ledger) -> list[Fact]:
     joules, parts = ledger.joules, ", ".join(dict.fromkeys(each.energy_of for each in ledger.sessions))
     energy = "not known" if joules is None else energy_text(joules)
     money = "no price" if ledger.cost is None else money_text(ledger.cost)
+    on_average = f", on average over {count(len(ledger.worker_shares), 'worker')}" if ledger.worker_shares else ""
     some = "of some commands alone" if by_price else "[limits] price_per_hour names one"
     return [
         Fact(duration(ledger.seconds), "wall time", f"of {commands}, without the time between them"),
         Fact(
             f"{whole(ledger.device_seconds)}{SPACE}s",
             "device-seconds",
-            f"{_percent(ledger.device_seconds / ledger.seconds)} of the wall time",
+            f"{_percent(ledger.device_share)} of the wall time{on_average}",
         ),
         Fact(energy, "energy", "by this device" if joules is None else f"of the {parts}, whatever ran there"),
         Fact(money, "cost", some if ledger.cost is None else f"at {price} an hour"),
@@ -167,6 +173,8 @@ def _tables(night: Night, ledger: Ledger) -> list[Row]:
     rungs = rung_ends(night)
     if len(rungs) > 1:
         found.append(_table("By rung", "To epoch", rung_shares(trainings, rungs), {}))
+    if ledger.worker_shares:
+        found.append(_table("By worker: trained, of its own time", "Worker", ledger.worker_shares, {}))
     most = by_trial[:MOST_TRIALS]
     title = "By trial" if len(by_trial) <= MOST_TRIALS else f"By trial: the {MOST_TRIALS} that took most"
     return [each for each in (*found, _table(title, "Trial", most, runs)) if each["rows"]]
@@ -184,7 +192,7 @@ def _table(title: str, head: str, held: list[Share], links: Mapping[str, str]) -
             "link": links.get(each.name, ""),
             "trainings": each.trainings,
             "text": duration(each.seconds),
-            "mean": duration(each.seconds / each.trainings),
+            "mean": duration(each.seconds / max(1, each.trainings)),
             "percent": _percent(each.share),
             "width": round(100 * each.share, 1),
         }

@@ -1,0 +1,143 @@
+"""The time of workers is divided by their own phases, and sums to the wall time of the flow that feeds them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nightune.phases import (
+    COMPILING,
+    CONFIRMATION,
+    IDLE,
+    PREPARATION,
+    SEARCH,
+    TRACKING,
+    TRAINING,
+    Clock,
+    clock_running,
+    phase,
+    stage,
+)
+from nightune.tasks.reporting.ledger_keeper import cohort_recorded, command_clock, counted_training, ledger_kept
+from nightune.tasks.reporting.ledger_keeper import sweep_ledger as kept
+from nightune.tasks.reporting.worker_times import WorkerTimes
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.ledgers import read_ledger
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tuning.study.sections import Limits
+from nightune.tuning.trial import Trial
+from tests.tasks.nights import result
+
+NAMES = ["worker-1", "worker-2"]
+
+
+class Time:
+    """A clock that moves where a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def wall_seconds(stages: dict[str, dict[str, float]]) -> float:
+    return sum(sum(phases.values()) for phases in stages.values())
+
+
+def test_workers_share_the_wall_time_and_are_idle_for_the_rest(time: Time) -> None:
+    """100 s of feeding: one worker trains 60 s and compiles 20 s, the other one has 40 s under way at its death."""
+    with clock_running(Clock(time)) as clock:
+        times = WorkerTimes(clock)
+        time.seconds = 5.0
+        with stage(SEARCH):
+            time.seconds = 7.0  # of the flow itself
+            with times.feeding(NAMES):
+                times.begin("worker-1")
+                time.seconds = 27.0
+                times.begin("worker-2")
+                with phase(TRACKING):
+                    time.seconds = 67.0  # the flow reads the store: the workers train meanwhile
+                times.end("worker-2", None)
+                time.seconds = 90.0
+                times.end("worker-1", {TRAINING: 60.0, COMPILING: 20.0})
+                time.seconds = 107.0
+            time.seconds = 110.0
+        stages, workers = times.read()
+    assert workers["worker-1"][SEARCH] == {TRAINING: 60.0, COMPILING: 20.0, IDLE: 20.0}
+    assert workers["worker-2"][SEARCH] == {TRAINING: 40.0, IDLE: 60.0}
+    assert stages[PREPARATION] == {IDLE: 5.0}
+    assert stages[SEARCH] == {TRAINING: 50.0, COMPILING: 10.0, TRACKING: 0.0, IDLE: 2.0 + 40.0 + 3.0}
+    assert wall_seconds(stages) == 110.0
+
+
+def test_what_is_under_way_counts_before_it_ends_and_stages_apart(time: Time) -> None:
+    with clock_running(Clock(time)) as clock:
+        times = WorkerTimes(clock)
+        for name, seconds in ((SEARCH, 10.0), (CONFIRMATION, 4.0)):
+            with stage(name), times.feeding(NAMES):
+                for worker in NAMES:
+                    times.begin(worker)
+                time.seconds += seconds
+                stages, workers = times.read()
+                assert [workers[each][name][TRAINING] for each in NAMES] == [seconds, seconds]
+                assert wall_seconds(stages) == pytest.approx(time.seconds)
+        stages, workers = times.read()  # the blocks ended with both under way
+    assert {name: stages[name][TRAINING] for name in (SEARCH, CONFIRMATION)} == {SEARCH: 10.0, CONFIRMATION: 4.0}
+    assert [wall_seconds(workers[each]) for each in NAMES] == [14.0, 14.0]
+
+
+def test_a_worker_never_has_more_than_the_time_in_which_it_was_fed(time: Time) -> None:
+    with clock_running(Clock(time)) as clock, stage(SEARCH):
+        times = WorkerTimes(clock)
+        with times.feeding(NAMES[:1]):
+            times.begin("worker-1")
+            time.seconds = 10.0
+            times.end("worker-1", {TRAINING: 8.0, COMPILING: 2.1})
+        stages, workers = times.read()
+    assert wall_seconds(workers["worker-1"]) == pytest.approx(10.0)
+    assert wall_seconds(stages) == pytest.approx(10.0)
+
+
+@pytest.fixture
+def setting(store: Store, sweep: Sweep) -> Any:
+    study = SimpleNamespace(limits=Limits())
+    return Setting(store, sweep, study, None)  # type: ignore[arg-type]
+
+
+def test_a_cohort_tells_its_phases_and_trainings_and_the_ledger_is_whole(setting: Setting, trial: Trial) -> None:
+    with cohort_recorded(SEARCH) as record, counted_training(trial, False) as trained:
+        trained.epochs = 3
+    assert [(each.trial, each.stage, each.epochs) for each in record.trainings] == [(0, SEARCH, 3)]
+    with command_clock(), ledger_kept(setting, "tune"), stage(SEARCH):
+        ledger = kept()
+        assert ledger is not None
+        with ledger.times.feeding(NAMES):
+            for worker in NAMES:
+                ledger.times.begin(worker)
+            ledger.announce(result(0, 0.9))
+            ledger.announce(result(1, 0.8))  # its cohort never returns
+            ledger.times.end("worker-1", record.phases)
+            for training in record.trainings:
+                ledger.add(training)
+    held = read_ledger(setting.store, setting.sweep)
+    assert held is not None
+    assert [each.trial for each in held.trainings(SEARCH)] == [0, 1]
+    assert held.trainings(SEARCH)[0] == record.trainings[0]
+    assert held.has_all([result(0, 0.9), result(1, 0.8)])
+    assert [share.name for share in held.worker_shares] == NAMES
+    assert kept() is None
+
+
+def test_a_training_outside_of_a_cohort_is_not_added_to_its_record(trial: Trial) -> None:
+    with cohort_recorded(SEARCH) as record:
+        pass
+    with counted_training(trial, False):
+        pass
+    assert record.trainings == []
