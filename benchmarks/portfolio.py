@@ -102,14 +102,12 @@ def write(bank: dict[str, RecordedCurves], bank_file: Path, file: Path) -> None:
     with np.load(bank_file) as arrays:
         manifest = json.loads(arrays["manifest"].tobytes())
     content = {
-        "made_by": f"python benchmarks/portfolio.py --bank {bank_file} --write {file}",
+        "made_by": f"python benchmarks/portfolio.py --bank benchmarks/results/{bank_file.name} --write {file}",
         "code": manifest["code"],
+        "configurations": {family: len(recorded.points) for family, recorded in bank.items()},
         "data_sets": sorted({name for recorded in bank.values() for name in recorded.data_sets}),
         "families": {
-            family: {
-                task: [_written(recorded, place) for place in _chosen(recorded, task)] for task in tasks_of(recorded)
-            }
-            for family, recorded in bank.items()
+            family: {task: _chosen(recorded, task) for task in tasks_of(recorded)} for family, recorded in bank.items()
         },
     }
     file.write_text(json.dumps(content, indent=1) + "\n")
