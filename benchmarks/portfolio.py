@@ -1,0 +1,127 @@
+"""Choose the portfolio from the bank of recorded curves, and measure it on data sets that are left out.
+
+    python benchmarks/portfolio.py [--bank benchmarks/results/bank.npz] [--write tuning/search/portfolio.json]
+
+For each family of networks and each task, eight of the recorded configurations are chosen (tuning/search/
+greedy_portfolio.py). Measured is the regret of the leader on a data set that took no part in the choice, in
+thousandths: 0 is the best configuration recorded for it, 1000 the median. The leader is chosen by its loss with one
+seed and judged with the other. Beside it, that of the first 8, 16, … configurations at random, from as many draws as
+--draws says; "equals" is the smallest number of configurations at random with a mean regret as small.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
+from nightune.tuning.search.greedy_portfolio import choose, leader_regret
+
+COUNT = 8
+MARKS = (8, 16, 32, 64, 100)
+FEWEST_SETS = 3  # of a task; with fewer, configurations are chosen on the data sets of both tasks
+METRIC = "val_loss"
+FIXED = ("model.architecture", "stopping.rule")  # of the bank: the family, and no early stopping
+FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    """Print the tables, and write the file if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", type=Path, default=FOLDER / "results" / "bank.npz")
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--write", type=Path)
+    arguments = parser.parse_args()
+    bank = read_recorded(arguments.bank)
+    for family, recorded in bank.items():
+        for task in tasks_of(recorded):
+            print_table(family, task, recorded, arguments.draws)
+    if arguments.write:
+        write(bank, arguments.bank, arguments.write)
+
+
+def tasks_of(recorded: RecordedCurves) -> list[str]:
+    """Return the tasks of a family's data sets."""
+    return sorted({str(each["task"]) for each in recorded.data_sets.values()})
+
+
+def sets_of(recorded: RecordedCurves, task: str) -> list[str]:
+    """Return the data sets of a task."""
+    return [name for name, each in recorded.data_sets.items() if each["task"] == task]
+
+
+def sources_of(recorded: RecordedCurves, task: str, left_out: str = "") -> list[str]:
+    """Return the data sets from which the portfolio of a task is chosen, without the one that is left out."""
+    of_task = sets_of(recorded, task)
+    chosen = of_task if len(of_task) >= FEWEST_SETS else list(recorded.data_sets)
+    return [name for name in chosen if name != left_out]
+
+
+def portfolio(recorded: RecordedCurves, sources: Sequence[str]) -> list[int]:
+    """Return the places of the configurations that are chosen on these data sets."""
+    return choose(recorded.losses(sources, METRIC), COUNT)
+
+
+def print_table(family: str, task: str, recorded: RecordedCurves, draws: int) -> None:
+    """Print a row for each data set, and the mean over them."""
+    names, most = sets_of(recorded, task), len(recorded.points)
+    marks = [mark for mark in MARKS if mark <= most]
+    print(f"\n{family}, {task}: {len(names)} data sets, {most} configurations\n")
+    print("| left out | portfolio's 8 | " + " | ".join(f"random {mark}" for mark in marks) + " | equals |")
+    print("|---|---|" + "---|" * (len(marks) + 1))
+    rows = []
+    for name in names:
+        losses = recorded.losses([name], METRIC)[0]
+        reached = leader_regret(losses, portfolio(recorded, sources_of(recorded, task, name)))
+        rows.append((reached, np.mean(list(random_regrets(losses, draws)), axis=0)))
+        print_row(name, *rows[-1], marks)
+    print_row("mean", np.mean([row[0] for row in rows]), np.mean([row[1] for row in rows], axis=0), marks)
+    better = sum(reached < means[COUNT - 1] for reached, means in rows)
+    print(f"\nbetter than the mean of random's first {COUNT} on {better} of {len(rows)}")
+
+
+def random_regrets(losses: np.ndarray, draws: int) -> Iterator[list[float]]:
+    """Yield for each draw the regrets after 1, 2, … configurations at random, without repetition."""
+    for draw in range(draws):
+        order = np.random.default_rng([draw, 8]).permutation(len(losses)).tolist()
+        yield [leader_regret(losses, order[: count + 1]) for count in range(len(order))]
+
+
+def print_row(name: str, reached: float, means: np.ndarray, marks: Sequence[int]) -> None:
+    """Print regrets in thousandths, and how many configurations at random are as good."""
+    as_good = np.flatnonzero(means <= reached)
+    equals = str(as_good[0] + 1) if len(as_good) else f"above {len(means)}"
+    cells = " | ".join(f"{1000 * means[mark - 1]:.0f}" for mark in marks)
+    print(f"| {name} | {1000 * reached:.0f} | {cells} | {equals} |")
+
+
+def write(bank: dict[str, RecordedCurves], bank_file: Path, file: Path) -> None:
+    """Write the portfolio that is chosen on all data sets, with the command that made it and what it is from."""
+    with np.load(bank_file) as arrays:
+        manifest = json.loads(arrays["manifest"].tobytes())
+    content = {
+        "made_by": f"python benchmarks/portfolio.py --bank benchmarks/results/{bank_file.name} --write {file}",
+        "code": manifest["code"],
+        "configurations": {family: len(recorded.points) for family, recorded in bank.items()},
+        "data_sets": sorted({name for recorded in bank.values() for name in recorded.data_sets}),
+        "families": {
+            family: {task: _chosen(recorded, task) for task in tasks_of(recorded)} for family, recorded in bank.items()
+        },
+    }
+    file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _chosen(recorded: RecordedCurves, task: str) -> list[dict[str, object]]:
+    return [_written(recorded, place) for place in portfolio(recorded, sources_of(recorded, task))]
+
+
+def _written(recorded: RecordedCurves, place: int) -> dict[str, object]:
+    """Return a configuration without what the bank fixes, numbers with four digits."""
+    params = {name: value for name, value in recorded.points[place].items() if name not in FIXED}
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in params.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The bank of recorded curves in benchmarks/results, and the portfolio that ships."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from nightune.tuning.recorded_curves import read_recorded
+
+ROOT = Path(__file__).parents[2]
+BANK = ROOT / "benchmarks" / "results" / "bank.npz"
+
+
+def test_the_bank_holds_finite_curves_of_all_points_on_at_least_14_real_data_sets() -> None:
+    bank = read_recorded(BANK)
+    assert "mlp" in bank
+    real, tasks = set(), set()
+    for family in bank.values():
+        shape = (len(family.data_sets), len(family.points), 2)
+        assert family.seconds.shape == shape
+        assert family.curves.shape == (*shape, 2, 50)
+        assert len({json.dumps(point, sort_keys=True) for point in family.points}) == len(family.points)
+        assert np.isfinite(family.losses(list(family.data_sets), "val_loss")).mean() > 0.9
+        assert all(each["licence"] for each in family.data_sets.values())
+        real |= {name for name, each in family.data_sets.items() if not each["is_made_up"]}
+        tasks |= {each["task"] for each in family.data_sets.values()}
+    assert len(real) >= 14
+    assert tasks == {"classification", "regression"}
+
+
+def test_the_shipped_portfolio_holds_eight_different_recorded_configurations_of_each_family_and_task() -> None:
+    bank = read_recorded(BANK)
+    shipped = json.loads((ROOT / "tuning" / "search" / "portfolio.json").read_text())
+    assert shipped["families"].keys() == bank.keys()
+    for family, by_task in shipped["families"].items():
+        recorded = [_numbers_cut(dict(point)) for point in bank[family].points]
+        for task, chosen in by_task.items():
+            assert len(chosen) == 8, (family, task)
+            assert len({json.dumps(each, sort_keys=True) for each in chosen}) == 8
+            for each in chosen:
+                assert any(each.items() <= point.items() for point in recorded), each
+
+
+def _numbers_cut(point: dict[str, object]) -> dict[str, object]:
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in point.items()}
