@@ -15,7 +15,8 @@ from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
 from nightune.tasks.describe_finalists import describe_finalists
-from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier, uses_history
+from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
+from nightune.tasks.first_points import choose_first_points
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
@@ -29,7 +30,7 @@ from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_err
 from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
-from nightune.tasks.tracking.sweeps.proposals import read_proposals, write_proposals
+from nightune.tasks.tracking.sweeps.proposals import count_of_portfolio, read_proposals, write_proposals
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
@@ -119,20 +120,21 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     """Return a function from a bracket and what was observed before it to its trials.
 
     What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
-    are the points that were best in earlier sweeps.
+    are the points that it begins with: the best of earlier sweeps, and those of the portfolio.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     recorded = dict(read_proposals(store, sweep))
     has_history = uses_history(setting)
-    if has_history and not recorded:
-        recorded |= begin_with_best(setting)
+    if not recorded:
+        recorded |= choose_first_points(setting, has_history)
+    of_portfolio = count_of_portfolio(store, sweep)
     earlier = read_earlier(setting) if has_history else Earlier()
 
     def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
         is_by_model = is_proposed(study.search, bracket)
         kept = recorded.get(bracket.first if is_by_model else 0, [])
         seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept)
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, of_portfolio)
         if is_by_model:
             announce_round(bracket, len(seen))
             if len(trials) > len(kept):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import expected_engine
@@ -14,14 +14,16 @@ from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.build_models import Builds, architectures, build_models
+from nightune.tasks.first_points import portfolio_start
 from nightune.tasks.prepare_data import read_dataset, weighted_options
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import table_text
+from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
-from nightune.tuning.study.rounds import is_proposed
+from nightune.tuning.study.rounds import begun_with, is_proposed
 from nightune.tuning.study.study import Study
 
 
@@ -58,6 +60,7 @@ class StudyCheck:
     search_findings: list[str]
     folds: list[int]
     ends: list[str]  # what may end the search before its last trial
+    start: dict[str, object] | None  # the points that the sweep begins with, if the study names a start
     is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
 
     def as_json(self) -> dict[str, object]:
@@ -70,7 +73,9 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
 
     Then call `before_building` and build the study's models, which imports Keras; with None no model is built.
     """
-    dataset, drawn = read_dataset(study), _draw(study)
+    dataset = read_dataset(study)
+    started = portfolio_start(study, dataset.task, 0)
+    drawn = _draw(study, started)
     builds, engine = Builds(0, ()), ""
     if before_building is not None:
         before_building()
@@ -109,6 +114,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
         ends=list(study.search.ends_in_words),
+        start=None if started is None else _start(study, started),
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
 
@@ -121,10 +127,24 @@ class _Drawn:
     refused: dict[str, int]
 
 
-def _draw(study: Study) -> _Drawn:
+def _start(study: Study, started: Beginning) -> dict[str, object]:
+    """Say how many configurations of the portfolio begin the sweep, how many as they are, and what was changed."""
+    first = started.fitted[: study.brackets[0].trials]
+    return {
+        "by": study.search.start,
+        "configurations": started.configurations,
+        "points": len(first),
+        "as_they_are": sum(each.is_whole for each in first),
+        **replace(started, fitted=first).changes,
+        "without_family": list(started.without_family),
+    }
+
+
+def _draw(study: Study, started: Beginning | None) -> _Drawn:
     recipes: list[Recipe] = []
     refused: Counter[str] = Counter()
-    for point in study.draw(study.space, study.trial_count, [], study.sweep_seed(0)):
+    drawn = study.draw(study.space, study.trial_count, [], study.sweep_seed(0))
+    for point in begun_with([] if started is None else started.points, drawn):
         try:
             recipes.append(read_recipe(complete_params(study, point)))
         except ValueError as error:

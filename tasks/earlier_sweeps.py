@@ -14,7 +14,6 @@ from nightune.tasks.tracking.registry.registry import champion
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.proposals import Proposals, write_proposals
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.runs import as_trial, unfinished_runs
@@ -23,7 +22,7 @@ from nightune.tuning.search.earlier import agreement, as_earlier, best_points, p
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study
-from nightune.tuning.trial import Params, TrialResult
+from nightune.tuning.trial import Params, TrialResult, Value
 
 logger = logging.getLogger("nightune")
 
@@ -55,26 +54,23 @@ def uses_history(setting: Setting) -> bool:
 
 
 @step
-def begin_with_best(setting: Setting) -> Proposals:
-    """Let a new sweep begin with the champion's point and the best ones of the last sweep; record and return them.
+def begin_with_best(setting: Setting) -> list[dict[str, Value]]:
+    """Return the champion's point and the best ones of the last sweep, with which a new sweep begins; record which one.
 
     None without an earlier sweep of the same space, objective and epochs.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     last = next((each for each, _ in alike_sweeps(store, study, sweep)), None)
     if last is None:
-        return {}
+        return []
     client(store).set_tag(sweep.run_id, names.BEGAN_FROM, last.id)
     results = [_with_defaults(each) for each in finished_trials(store, last).values()]
     of_champion = _champion_params(store, study)
     first, whose = ([], "") if of_champion is None else ([of_champion], " and the champion's")
     points = best_points(study.space, results, sweep.direction, first)[: study.brackets[0].trials]
-    if not points:
-        return {}
-    logger.info("begins with %d points that were best: of %s%s", len(points), last.id, whose)
-    proposals = {0: points}
-    write_proposals(store, sweep, proposals)
-    return proposals
+    if points:
+        logger.info("begins with %d points that were best: of %s%s", len(points), last.id, whose)
+    return points
 
 
 def read_earlier(setting: Setting) -> Earlier:

@@ -15,7 +15,7 @@ from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.study.rounds import proposed_by
+from nightune.tuning.study.rounds import begun_with, proposed_by
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Params, Trial, Value, trial_key
@@ -31,14 +31,16 @@ def propose_trials(
     bracket: Bracket,
     history: Sequence[Observation],
     kept: Sequence[Params] = (),
+    of_portfolio: int = 0,
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 
-    `kept` are its first points, if they were proposed at an earlier start, or were the best of earlier sweeps.
+    `kept` are its first points, if they were proposed at an earlier start, or those that the sweep begins with: the
+    best of earlier sweeps, then, `of_portfolio`, those of the portfolio.
     """
     points = study.points(bracket, history, sweep_number, kept)
     trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
-    by = proposed_by(study.search, bracket, len(kept))
+    by = proposed_by(study.search, bracket, len(kept), of_portfolio)
     return [replace(trial, proposed_by=by(place)) for place, trial in enumerate(trials)]
 
 
@@ -96,14 +98,14 @@ def _loss_digest(study: Study, data: PreparedData, params: Params) -> str:
     return " compiled loss" if is_other else ""
 
 
-def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list[Recipe]:
+def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50, first: Sequence[Params] = ()) -> list[Recipe]:
     """Return the recipes of a sweep's first trials, and of all others that only the engine `fit` can train.
 
-    Points with contradictions are omitted. Where a model proposes trials, points at random stand in for them, many
-    enough to have every option that is not rare.
+    `first` are the points that it begins with. Points with contradictions are omitted. Where a model proposes trials,
+    points at random stand in for them, many enough to have every option that is not rare.
     """
     drawn = max(study.trial_count, STAND_INS) if study.search.method in MODEL_METHODS else study.trial_count
-    points = study.draw(study.space, drawn, [], study.sweep_seed(sweep_number))
+    points = begun_with(first, study.draw(study.space, drawn, [], study.sweep_seed(sweep_number)))
     recipes: list[Recipe] = []
     for number, point in enumerate(points):
         try:

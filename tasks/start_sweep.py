@@ -9,6 +9,7 @@ from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.model_key import code_of
 from nightune.tasks.choose_sweep import choose_sweep, refuse_other_engine
+from nightune.tasks.first_points import portfolio_start
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import metric_digest, sample_recipes
 from nightune.tasks.reporting.data_record import record_data
@@ -96,7 +97,8 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     def trained_on(name: str) -> "Engine":
         return make_trainer(name, data, study, store.compiled, accumulates_blocks(name, data, study)).engine
 
-    recipes = sample_recipes(study, sweep)
+    started = portfolio_start(study, data.task, sweep)
+    recipes = sample_recipes(study, sweep, first=[] if started is None else started.points)
     for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):
         logger.warning("%s", note)
     try:

@@ -185,3 +185,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             send_what_waits()
     finally:
         server.stop()
+
+
+@pytest.fixture
+def portfolio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small portfolio in place of the shipped one."""
+    monkeypatch.setattr("nightune.tuning.search.portfolio.FILE", Path(__file__).with_name("portfolio.json"))

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation, observed
+from nightune.tuning.search.proposals import PROPOSERS
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
-from nightune.tuning.study.rounds import bracket_points
+from nightune.tuning.study.rounds import bracket_points, is_proposed
 from nightune.tuning.study.search_section import SearchSection
-from nightune.tuning.trial import Params, Status, Trial, TrialResult
+from nightune.tuning.trial import Bracket, Params, Status, Trial, TrialResult, Value
 from nightune.vocabulary import sign_of
 
 Curve = Callable[[Params, int], Sequence[float]]
@@ -21,11 +23,13 @@ class Bank:
     """Recorded curves: the objective by epoch of any point, as measured for a trial of this number.
 
     A curve may be shorter than the search's epochs, as after an early stop; NaN are epochs that were not finite.
+    `points` are the only ones that were recorded, of which a search chooses, each once; None if there is any point.
     """
 
     space: SearchSpace
     direction: str
     curve: Curve
+    points: tuple[Params, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,17 @@ class Leader:
     objective: float
 
 
-def simulate(search: SearchSection, bank: Bank, seed: int) -> Iterator[Training]:
+def simulate(search: SearchSection, bank: Bank, seed: int, first: Sequence[Params] = ()) -> Iterator[Training]:
     """Yield the trainings of a search in order, as `nightune tune` would train them, until a sweep has no epoch.
 
-    A complete sweep is followed by the next one, with other draws and without the results of the first. A trial's
-    number continues from sweep to sweep.
+    `first` are the points that each sweep begins with, unless points are recorded. A complete sweep is followed by the
+    next one, with other draws and without the results of the first. A trial's number continues from sweep to sweep.
     """
     search = without_repeats(search, bank.space)
     done = 0
     for sweep in count():
         trained = trials = 0
-        for training in _sweep(search, bank, (seed, sweep), done):
+        for training in _sweep(search, bank, (seed, sweep), done, first):
             trained, trials = trained + training.end - training.begin, max(trials, training.trial + 1 - done)
             yield training
         if not trained:
@@ -83,10 +87,14 @@ def leaders(trainings: Iterator[Training], epochs: Sequence[int], direction: str
     return found
 
 
-def _sweep(search: SearchSection, bank: Bank, seed: tuple[int, int], done: int) -> Iterator[Training]:
+def _sweep(
+    search: SearchSection, bank: Bank, seed: tuple[int, int], done: int, first: Sequence[Params]
+) -> Iterator[Training]:
     observations: list[Observation] = []
+    taken: list[Params] = []
     for bracket in brackets(search, bank.space):
-        points = bracket_points(search, bank.space, bracket, observations, seed)
+        points = _points(search, bank, bracket, observations, seed, first, taken)
+        taken += points
         trials = [Trial(bracket.first + place, dict(point), 0, "", point=point) for place, point in enumerate(points)]
         curves = {each.number: tuple(bank.curve(each.point, done + each.number))[: search.epochs] for each in trials}
         remaining, begin = trials, 0
@@ -100,6 +108,25 @@ def _sweep(search: SearchSection, bank: Bank, seed: tuple[int, int], done: int) 
             rungs.append((rung.epochs, results))
             remaining, begin = survivors(results, bank.direction), rung.epochs
         observations += observed(trials, rungs, bank.direction)
+
+
+def _points(
+    search: SearchSection,
+    bank: Bank,
+    bracket: Bracket,
+    observations: Sequence[Observation],
+    seed: tuple[int, int],
+    first: Sequence[Params],
+    taken: Sequence[Params],
+) -> list[dict[str, Value]]:
+    """Return the points of a bracket: as a sweep has them, or of those that were recorded and not yet taken."""
+    is_by_model = is_proposed(search, bracket)
+    if bank.points is None:
+        return bracket_points(search, bank.space, bracket, observations, seed, () if is_by_model else first)
+    propose = PROPOSERS[search.method] if is_by_model else gaussian_process  # which draws without observations
+    seen = observations if is_by_model else ()
+    left = [point for point in bank.points if point not in taken]
+    return propose(bank.space, seen, (), bracket.trials, (*seed, bracket.first), left)
 
 
 def _result(trial: Trial, curve: Sequence[float], direction: str) -> TrialResult:

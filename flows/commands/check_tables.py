@@ -34,6 +34,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
         *([("engine", check.engine)] if check.engine else []),
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
+        *_start_lines(check),
         *_round_lines(check),
         *_bracket_lines(check),
         *_fold_lines(check),
@@ -111,6 +112,32 @@ def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
         found.append((name, f"{line} epochs"))
         place += count
     return found
+
+
+_CHANGES = {"fixed": "set by the study", "nearest": "nearest number in the space", "drawn": "drawn"}
+
+
+def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return a line on the configurations that begin the sweep, and one on what the space changes in them."""
+    start = check.start
+    if start is None:
+        return []
+    text = f"{start['points']} of {start['configurations']} configurations of the portfolio begin the sweep"
+    lines = [("start", f"{text} · {start['as_they_are']} as they are")]
+    for how, words in _CHANGES.items():
+        counts = start[how]
+        assert isinstance(counts, Mapping)
+        named = ", ".join(f"{name} (in {count})" for name, count in sorted(counts.items()))
+        lines += [("", f"{words}: {named}")] if counts else []
+    for name in _texts(start["without_family"]):
+        kept = "optimizer, rates, decay and batches only"
+        lines.append(("", f"{name}: no family of the portfolio; takes {kept}"))
+    return lines
+
+
+def _texts(names: object) -> list[str]:
+    assert isinstance(names, list)
+    return list(map(str, names))
 
 
 def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:

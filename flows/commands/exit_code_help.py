@@ -50,6 +50,11 @@ CODES: dict[str, dict[int, str]] = {
     "pause": {0: "paused", BAD_INPUT: _INPUT, BAD_STORE: "the study is not served"},
     "resume": {0: "resumed", BAD_INPUT: _INPUT, BAD_STORE: "the study is not served"},
     "compare": {0: "printed", BAD_INPUT: _INPUT, BAD_STORE: "fewer than two sweeps, or the store cannot be used"},
+    "simulate": {
+        0: "printed",
+        BAD_INPUT: "a study, an option or a variable is invalid, or too few trials are recorded",
+        BAD_STORE: "no such complete sweep, or the store cannot be used",
+    },
     "prune": {0: "deleted, or listed", BAD_INPUT: _INPUT, BAD_STORE: "no sweep of the study, or one is running"},
     "doctor": {0: "no problem is left", NO_RESULT: "problems remain", BAD_INPUT: _INPUT, BAD_STORE: _STORE},
 }

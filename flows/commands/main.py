@@ -22,6 +22,7 @@ from nightune.flows.commands.plain_help import PlainCommand, PlainGroup
 from nightune.flows.commands.predict import predict
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.report import report
+from nightune.flows.commands.simulate import simulate
 from nightune.flows.commands.store import doctor, prune
 from nightune.flows.commands.versions import print_version
 from nightune.flows.runtime.console import ignore_unusable_width, output, print_json, progress_shown, say
@@ -204,7 +205,7 @@ def ui(
         serve_ui(open_existing_store(store_root(), tracking_uri()), access, announce=say)
 
 
-for command in (report, promote, rollback, models, predict, serve, pause, resume, compare, prune, doctor):
+for command in (report, promote, rollback, models, predict, serve, pause, resume, compare, simulate, prune, doctor):
     app.command(cls=PlainCommand, epilog=exit_codes(command.__name__))(command)
 
 

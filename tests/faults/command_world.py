@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "list": (),
     "report": ("STUDY",),
     "compare": ("STUDY",),
+    "simulate": ("STUDY",),
     "models": ("flowers",),
     "predict": ("flowers", "ROWS"),
     "prune": ("STUDY", "--keep", "1", "--dry-run"),

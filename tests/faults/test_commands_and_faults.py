@@ -121,7 +121,7 @@ def test_a_missing_study(world: World) -> None:
 def test_a_study_that_is_none(text: str, word: str, world: World) -> None:
     world.study.write_text(text)
     if "gone.csv" in text:  # a study without its data is still a study
-        reading = ("show", "report", "compare", "prune", "promote")
+        reading = ("show", "report", "compare", "simulate", "prune", "promote")
         rest = every(READ_STUDY, *reading, "pause", "resume", "serve", "probe")
         assert failures(world, Expected(rest, (2,), "gone.csv"), Expected(reading, (0, 2, 3, 4))) == []
     else:
@@ -138,7 +138,7 @@ def test_no_store(world: World) -> None:
 def test_an_empty_store(world: World, empty_store: Path) -> None:
     shutil.rmtree(world.root)
     shutil.copytree(empty_store, world.root)
-    searching = ("show", "report", "compare", "prune", "promote", "models", "rollback")
+    searching = ("show", "report", "compare", "simulate", "prune", "promote", "models", "rollback")
     assert failures(world, Expected(searching, (3,), "flowers"), Expected(("doctor", "ui", "serve"), (0,))) == []
     assert failures(world, Expected(("tune",), (0,), "flowers-0")) == []
 

@@ -14,6 +14,7 @@ NEEDED_BY = {
     "report": ("nightune.tasks.draw_report", "nightune.flows.commands.report"),
     "list": ("nightune.tasks.tracking.trials.results", "nightune.flows.commands.listing"),
     "compare": ("nightune.tasks.compare_sweeps", "nightune.flows.commands.tables"),
+    "simulate": ("nightune.tasks.simulate_search", "nightune.flows.commands.simulate"),
     "models": ("nightune.tasks.tracking.registry.registry", "nightune.flows.commands.tables"),
     "check": ("nightune.tasks.check_study", "nightune.flows.commands.check_tables"),
 }

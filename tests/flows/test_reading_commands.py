@@ -11,6 +11,7 @@ READING = [
     ("show", "STUDY"),
     ("report", "STUDY"),
     ("compare", "STUDY"),
+    ("simulate", "STUDY"),
     ("prune", "STUDY", "--keep", "1", "--dry-run"),
     ("models",),
     ("list",),

@@ -25,12 +25,18 @@ Points = list[dict[str, Value]]
 
 
 def gaussian_process(
-    space: SearchSpace, observations: Sequence[Observation], pending: Sequence[Point], count: int, seed: Sequence[int]
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    pending: Sequence[Point],
+    count: int,
+    seed: Sequence[int],
+    among: Sequence[Point] | None = None,
 ) -> Points:
     """Return `count` new points: those of the largest expected improvement, each given those before it.
 
     `pending` are points without results yet, which are not proposed again. The points are a function of the arguments
-    alone, and fewer are the first of more. Failed and diverged trials count as the worst.
+    alone, and fewer are the first of more. Failed and diverged trials count as the worst. `among` are the only points
+    that may be proposed, as of a recorded search: then there may be fewer than `count`.
     """
     if count <= 0:
         return []
@@ -38,17 +44,18 @@ def gaussian_process(
     taken = [*(each.point for each in observations), *pending]
     losses = np.array([loss for _, loss in seen])
     if np.isfinite(losses).sum() < LEAST_FINITE or not space.varying:
-        return _fill([], space, taken, count, seed)
+        return _fill([], space, taken, count, seed, among)
     known = [each.point for each, _ in seen]
     order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
     best = [known[place] for place in order[:BEST]]
-    candidates = _new([*_near(space, best, seed), *_random(space, seed)], taken)
+    anywhere = [*_near(space, best, seed), *_random(space, seed)] if among is None else list(map(dict, among))
+    candidates = _new(anywhere, taken)
     encode = Encoding(space)
     # Known points are among the places: the best of their means is what has to be improved.
     places = encode([*known, *pending, *candidates])
     model = posterior(encode(known), scores(losses), encode.groups, places)
     chosen = _greedy(model, len(known), len(pending), count)
-    return _fill([candidates[place] for place in chosen], space, taken, count, seed)
+    return _fill([candidates[place] for place in chosen], space, taken, count, seed, among)
 
 
 def scores(losses: np.ndarray) -> np.ndarray:
@@ -140,10 +147,21 @@ def _new(points: Sequence[dict[str, Value]], taken: Sequence[Point]) -> Points:
     return list({_key(point): point for point in points if _key(point) not in keys}.values())
 
 
-def _fill(found: Points, space: SearchSpace, taken: Sequence[Point], count: int, seed: Sequence[int]) -> Points:
-    """Complete the points with random ones: new ones, as long as the space has any."""
+def _fill(
+    found: Points,
+    space: SearchSpace,
+    taken: Sequence[Point],
+    count: int,
+    seed: Sequence[int],
+    among: Sequence[Point] | None,
+) -> Points:
+    """Complete the points with random ones: new ones, as long as the space has any; none but those of `among`."""
     if len(found) >= count:
         return found
+    if among is not None:
+        left = _new(list(map(dict, among)), [*taken, *found])
+        order = np.random.default_rng([*seed, _REST]).permutation(len(left))
+        return [*found, *(left[place] for place in order)][:count]
     drawn = distinct_points(space, len(taken) + count, [], [*seed, _REST])
     points = [*found, *_new(drawn, [*taken, *found])][:count]
     return [*points, *random(space, count - len(points), [], [*seed, _REPEATED])]

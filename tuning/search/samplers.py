@@ -14,7 +14,7 @@ from nightune.tuning.search.grid import grid_points, grid_size
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import TrialResult, Value
 
-__all__ = ["SAMPLERS", "Sampler", "grid", "grid_size", "random", "random_point"]
+__all__ = ["SAMPLERS", "Sampler", "draw_units", "grid", "grid_size", "random", "random_point"]
 
 Sampler = Callable[[SearchSpace, int, Sequence[TrialResult], Sequence[int]], list[dict[str, Value]]]
 
@@ -32,8 +32,13 @@ def random_point(space: SearchSpace, number: int, seed: Sequence[int]) -> dict[s
     Every dimension uses one draw, in the order of names, even if it is inactive: adding a condition or changing a range
     does not change the draws of other dimensions.
     """
+    return space.at(draw_units(space, number, seed))
+
+
+def draw_units(space: SearchSpace, number: int, seed: Sequence[int]) -> dict[str, float]:
+    """Return the draws of one trial, in [0, 1), for every dimension by name."""
     generator = np.random.default_rng([*seed, number])
-    return space.at({name: generator.random() for name in space.by_name})
+    return {name: generator.random() for name in space.by_name}
 
 
 def grid(space: SearchSpace, count: int, history: Sequence[TrialResult], seed: Sequence[int]) -> list[dict[str, Value]]:

@@ -12,6 +12,7 @@ from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Value
 
 HISTORY = "history"  # chose the points that were best in earlier sweeps
+PORTFOLIO = "portfolio"  # chose configurations that were good on other data
 
 
 def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
@@ -25,12 +26,22 @@ def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
     return search.method in PROPOSERS and bracket.first > 0
 
 
-def proposed_by(search: SearchSection, bracket: Bracket, kept: int) -> Callable[[int], str]:
-    """Return a function from a place in the bracket to what chose its point; `kept` points came first, as above."""
+def proposed_by(search: SearchSection, bracket: Bracket, kept: int, of_portfolio: int = 0) -> Callable[[int], str]:
+    """Return a function from a place in the bracket to what chose its point.
+
+    `kept` points came first, the last of them, `of_portfolio`, from the portfolio and the others from history.
+    """
     if is_proposed(search, bracket):
         return lambda place: search.method
     drawn = "grid" if search.method == "grid" else "random"
-    return lambda place: HISTORY if bracket.first + place < kept else drawn
+
+    def chosen_by(place: int) -> str:
+        number = bracket.first + place
+        if number >= kept:
+            return drawn
+        return HISTORY if number < kept - of_portfolio else PORTFOLIO
+
+    return chosen_by
 
 
 def bracket_points(
@@ -50,7 +61,7 @@ def bracket_points(
     """
     if not is_proposed(search, bracket):
         drawn = draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)
-        return _begun_with([dict(point) for point in kept], drawn)[bracket.first :]
+        return begun_with(kept, drawn)[bracket.first :]
     first = [dict(point) for point in kept[: bracket.trials]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
@@ -58,11 +69,11 @@ def bracket_points(
     return [*first, *more]
 
 
-def _begun_with(first: list[dict[str, Value]], drawn: list[dict[str, Value]]) -> list[dict[str, Value]]:
+def begun_with(begin: Sequence[Params], drawn: list[dict[str, Value]]) -> list[dict[str, Value]]:
     """Return the draws with these points in the first places; what they repeat is one of the draws that they replace.
 
     Each place depends on the draws up to it alone: more draws do not change it.
     """
-    first = first[: len(drawn)]
+    first = [dict(point) for point in begin[: len(drawn)]]
     unused = (point for point in drawn[: len(first)] if point not in first)
     return [*first, *(next(unused, point) if point in first else point for point in drawn[len(first) :])]

@@ -11,6 +11,8 @@ from nightune.vocabulary import listing, shown
 
 Method = Literal["random", "grid", "successive_halving", "hyperband", "gp"]
 
+Start = Literal["portfolio"]
+
 RUNG_METHODS = ("successive_halving", "hyperband")  # these continue the best trials and drop the others
 MODEL_METHODS = ("gp",)  # these propose each round from the results before; with rungs if a first rung is set
 COUNTED_METHODS = {
@@ -34,6 +36,8 @@ class SearchSection(Section):
     The defaults were measured on published tables: rungs at 3, 6, 12, 25 and 50 epochs kept the winner of 50 full
     trainings in 88% of them, at a fifth of the cost; factor 3 from 2 epochs kept it in 54%.
 
+    `start` chooses the first trials: the configurations of the shipped portfolio.
+
     A random search and a model's may also end before its last trial: by all epochs trained, by hours of the sweep or of
     its trainings, at a time of day, or after so many trials without a better one. It then has up to 1000 `trials`.
     """
@@ -50,6 +54,7 @@ class SearchSection(Section):
     until: Annotated[Text, AfterValidator(read_time)] | None = None
     patience: Count | None = None
     history: Switch | None = None
+    start: Start | None = None
     audit: Annotated[float, Field(gt=0, le=1, description="a share above 0, at most 1")] | None = None
 
     @model_validator(mode="before")
@@ -99,6 +104,9 @@ class SearchSection(Section):
         yield from self._end_clashes()
         if self.method == "grid" and self.history:
             yield Clash(("method", "history"), "history", "true, but a grid trains all its points; remove it")
+        if self.method == "grid" and self.start:
+            message = f"{shown(self.start)}, but a grid trains all its points; remove it, or use method 'random'"
+            yield Clash(("method", "start"), "start", message)
         yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
 
     def _end_clashes(self) -> Iterator[Clash]:

@@ -14,6 +14,7 @@ from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.portfolio import is_shipped
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
@@ -174,6 +175,7 @@ def load_study(
     problems += found
     if not problems and method == "grid":
         problems += _grid_problems(space)
+    problems += _start_problems(search)
     if search is not None and search.has_rungs:
         problems += _rung_problems(space)
     if search is not None:
@@ -269,6 +271,12 @@ def _end_problems(search: SearchSection, confirmation: ConfirmationSection | Non
         problem := total_epochs_problem(search.total_epochs, search.epochs, count, "the confirmation trains")
     ):
         yield Problem("search.total_epochs", problem)
+
+
+def _start_problems(search: SearchSection | None) -> Iterator[Problem]:
+    if search is not None and search.start is not None and not is_shipped():
+        message = f"{search.start!r}, but no portfolio.json is installed; reinstall nightune, or remove the key"
+        yield Problem("search.start", message)
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Problem]:

@@ -32,6 +32,21 @@ def read_proposals(store: Store, sweep: Sweep) -> Proposals:
     return optional_file(store, sweep.run_id, names.PROPOSALS_FILE, parse_proposals) or {}
 
 
+def write_first_points(store: Store, sweep: Sweep, points: Sequence[Params], of_portfolio: int) -> Proposals:
+    """Record the points that a sweep begins with, the last of them those of the portfolio; return them as proposals."""
+    proposals = {0: points}
+    if of_portfolio:
+        client(store).set_tag(sweep.run_id, names.OF_PORTFOLIO, str(of_portfolio))
+    write_proposals(store, sweep, proposals)
+    return proposals
+
+
+def count_of_portfolio(store: Store, sweep: Sweep) -> int:
+    """Return how many of the points that a sweep begins with are the portfolio's."""
+    count = client(store).get_run(sweep.run_id).data.tags.get(names.OF_PORTFOLIO, "0")
+    return int(count) if count.isdecimal() else 0
+
+
 def parse_proposals(text: str) -> Proposals:
     """Read proposals from the text of their file; ValueError if it is damaged."""
     return TypeAdapter(dict[int, list[dict[str, Any]]]).validate_json(text)

@@ -1,0 +1,52 @@
+"""Choose the points that a new sweep begins with: the best of earlier sweeps, then those of the shipped portfolio."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from nightune.models.recipe.params import silent_defaults
+from nightune.tasks.earlier_sweeps import begin_with_best
+from nightune.tasks.propose_trials import complete_params
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.sweeps.proposals import Proposals, write_first_points
+from nightune.tuning.search.portfolio import Beginning, begin, read_portfolio
+from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Params, Value
+
+logger = logging.getLogger("nightune")
+
+
+def choose_first_points(setting: Setting, has_history: bool) -> Proposals:
+    """Return the first points of a new sweep by the number 0, and record them before the first trial; none for draws.
+
+    They are recorded in one write: an interrupted sweep begins with all of them, or chooses them again.
+    """
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    best = begin_with_best(setting) if has_history else []
+    started = portfolio_start(study, setting.data.task, sweep.number, best)
+    first = [*best, *([] if started is None else started.points)][: study.brackets[0].trials]
+    if not first:
+        return {}
+    of_portfolio = max(0, len(first) - len(best))
+    if of_portfolio:
+        logger.info("begins with %d points of the portfolio", of_portfolio)
+    return write_first_points(store, sweep, first, of_portfolio)
+
+
+def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params] = ()) -> Beginning | None:
+    """Return the portfolio's points for a study and the task of its data; None if the study does not ask for them.
+
+    Of several heads, as of labels and positions, the configurations are those for classification.
+    """
+    if study.search.start is None:
+        return None
+    kind = "regression" if task == "regression" else "classification"
+    return begin(read_portfolio(), study.space, kind, partial(_complete, study), before, study.sweep_seed(sweep))
+
+
+def _complete(study: Study, point: Params) -> dict[str, Value]:
+    """Add the defaults; a point of which params contradict each other stays as it is, and its trial reports why."""
+    try:
+        return {**silent_defaults(), **complete_params(study, point)}
+    except ValueError:
+        return dict(point)

@@ -1,0 +1,178 @@
+"""Replay search methods on the trials of finished sweeps, which MLflow has: no model is trained."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import silent_defaults
+from nightune.tasks.load_study import load_study
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.errors import SweepNotFoundError
+from nightune.tasks.tracking.store.records import optional_file
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
+from nightune.tasks.tracking.trials.trials import finished_trials, read_curve
+from nightune.tuning.recorded_search import (
+    METHODS,
+    Mark,
+    Pool,
+    Recording,
+    compare,
+    default_epochs,
+    fits,
+    limits_of,
+)
+from nightune.tuning.search.earlier import point_of
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.space_content import space_of
+from nightune.tuning.trial import Status, TrialResult
+from nightune.vocabulary import listing
+
+FEWEST_TRIALS = 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """What recorded trials have in common, so that they can be compared: space, objective, epochs and data."""
+
+    space: SearchSpace
+    direction: str
+    metric: str
+    epochs: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What each method would have found among the trials of these sweeps; `limits` says what they cannot tell."""
+
+    sweeps: tuple[str, ...]
+    trials: int
+    metric: str
+    best: float
+    seeds: int
+    limits: tuple[str, ...]
+    methods: dict[str, list[Mark]]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields as plain values; NaN is null."""
+        return {
+            **asdict(self),
+            "best": _known(self.best),
+            "methods": {
+                name: [{key: _known(value) for key, value in asdict(mark).items()} for mark in marks]
+                for name, marks in self.methods.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study of which the sweeps are asked for, or a single sweep of it."""
+
+    study: str
+    sweep_id: str | None = None
+
+
+def read_asked(text: str) -> Asked:
+    """Read a study's file, or the id of a sweep, which is the study's name and a number; StudyError for a bad file."""
+    return Asked(load_study(Path(text)).name) if text.endswith(".toml") else Asked(text.rpartition("-")[0], text)
+
+
+def simulate_search(
+    store: Store, asked: Sequence[Asked], methods: Sequence[str], epochs: Sequence[int], seeds: int
+) -> list[Replay]:
+    """Replay methods on the sweeps that are asked for; a replay for each question that they answer.
+
+    Of a study it is the question of its last complete sweep, and all its complete sweeps with the same one. No `epochs`
+    are an eighth, a quarter and a half of those recorded. InputError for an unknown method or too few trials;
+    SweepNotFoundError for a sweep that does not exist or is not complete.
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise InputError("--methods", f"unknown {unknown[0]!r} ({listing(METHODS)})")
+    grouped: dict[str, tuple[Question, dict[str, Sweep]]] = {}
+    for each in asked:
+        for question, sweep in _sweeps(store, each):
+            grouped.setdefault(question.key, (question, {}))[1][sweep.id] = sweep
+    return [
+        _replay(store, question, list(sweeps.values()), methods, epochs, seeds) for question, sweeps in grouped.values()
+    ]
+
+
+def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool:
+    """Read the trials of sweeps with their curves; those outside the space of the question are left out."""
+    recordings = [each for sweep in sweeps for each in _recordings(store, question, sweep)]
+    return Pool(question.space, question.direction, question.epochs, tuple(recordings))
+
+
+def _replay(
+    store: Store,
+    question: Question,
+    sweeps: Sequence[Sweep],
+    methods: Sequence[str],
+    epochs: Sequence[int],
+    seeds: int,
+) -> Replay:
+    pool, ids = read_pool(store, question, sweeps), tuple(each.id for each in sweeps)
+    if len(pool.by_point) < FEWEST_TRIALS or math.isnan(pool.best):
+        problem = (
+            f"{len(pool.by_point)} recorded points with an objective are too few (needed: {FEWEST_TRIALS} or more)"
+        )
+        raise InputError(", ".join(ids), f"{problem}; train more trials, or name more sweeps of the study")
+    fitting = [name for name in methods if fits(pool, name)]
+    left_out = [name for name in methods if name not in fitting]
+    limits = [*limits_of(pool), *([f"too few epochs for rungs: {', '.join(left_out)} left out"] if left_out else [])]
+    marks = sorted(epochs) or default_epochs(pool)
+    found = {name: compare(pool, name, marks, seeds) for name in fitting}
+    return Replay(ids, len(pool.recordings), question.metric, pool.best, seeds, tuple(limits), found)
+
+
+def _sweeps(store: Store, asked: Asked) -> Iterator[tuple[Question, Sweep]]:
+    """Yield the sweep of an id, or those of a study that answer the question of its last complete one."""
+    last_sweep = find_complete_sweep(store, asked.study, asked.sweep_id)
+    last = _question(store, last_sweep)
+    if asked.sweep_id is not None:
+        yield last, last_sweep
+        return
+    for sweep in all_sweeps(store, asked.study):
+        if sweep.is_complete and (question := _question(store, sweep)).key == last.key:
+            yield question, sweep
+
+
+def _question(store: Store, sweep: Sweep) -> Question:
+    content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content)
+    space = None if content is None else space_of(content)
+    if content is None or space is None:
+        raise SweepNotFoundError(f"{sweep.id}: its study is not recorded as it was; name another sweep")
+    key = json.dumps([content["space"], content["objective"], content["search"]["epochs"]], sort_keys=True)
+    epochs = int(content["search"]["epochs"])
+    return Question(space, sweep.direction, sweep.metric, epochs, f"{key} {sweep.data_version}")
+
+
+def _recordings(store: Store, question: Question, sweep: Sweep) -> Iterator[Recording]:
+    for result in finished_trials(store, sweep).values():
+        point = point_of(question.space, {**silent_defaults(), **result.trial.params})
+        if point is not None:
+            is_whole = result.status is Status.COMPLETED
+            yield Recording(point, _curve(store, question.metric, result), result.seconds, is_whole)
+
+
+def _curve(store: Store, metric: str, result: TrialResult) -> tuple[float, ...]:
+    """Return the objective by epoch; NaN throughout for a trial that is not ranked.
+
+    A run without this curve has its objective, in its best epoch.
+    """
+    unknown = (math.nan,) * result.epochs
+    if not result.is_ranked:
+        return unknown
+    curve = read_curve(store, result.run_id, metric)
+    return tuple(curve) or (*unknown[: result.best_epoch - 1], result.objective, *unknown[result.best_epoch :])
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

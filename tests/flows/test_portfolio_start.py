@@ -1,0 +1,103 @@
+"""A sweep that begins with the portfolio: its tags, a stop before its end, history before it, and what `check` says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightune.tasks.tracking.store.store import client, open_store
+from nightune.tasks.write_report import SweepReport
+from tests.flows.test_model_rounds import interrupt_after_trainings
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "portfolio")
+
+
+@pytest.fixture
+def started(small_study: Path) -> Path:
+    text = small_study.read_text().replace("trials = 4\nepochs = 2", 'trials = 10\nepochs = 1\nstart = "portfolio"')
+    small_study.write_text(text)
+    return small_study
+
+
+def tune(study: Path, **options: Any) -> SweepReport:
+    from nightune.flows.tune import tune as flow
+
+    report = flow(study, engine="fit", **options)
+    assert isinstance(report, SweepReport)
+    return report
+
+
+def by_number(report: SweepReport) -> list[tuple[str, float]]:
+    trials = sorted((each.trial for each in report.results), key=lambda trial: trial.number)
+    return [(trial.key, float(str(trial.params["learning_rate.peak"]))) for trial in trials]
+
+
+def test_a_sweep_begins_with_the_portfolio_also_after_a_stop(
+    started: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after_trainings(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(started)
+    with monkeypatch.context() as patch:  # another version ships another portfolio
+        text = Path(__file__).parent.with_name("portfolio.json").read_text().replace("0.003", "0.004")
+        (started.parent / "other.json").write_text(text)
+        patch.setattr("nightune.tuning.search.portfolio.FILE", started.parent / "other.json")
+        report = tune(started)
+    found = by_number(report)
+    assert len(found) == len({key for key, _ in found}) == 10
+    assert [peak for _, peak in found[:2]] == [0.003, 0.1]
+    runs = {each.trial.number: each.run_id for each in report.results}
+    tags = [client(open_store(store_root)).get_run(runs[number]).data.tags for number in range(10)]
+    by = [each["nightune.proposed_by"] for each in tags]
+    assert by == ["portfolio"] * by.count("portfolio") + ["random"] * by.count("random")
+    assert by.count("portfolio") >= 6
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
+    assert by_number(tune(started)) == found
+
+
+@pytest.mark.nights
+def test_history_comes_before_the_portfolio(started: Path, store_root: Path) -> None:
+    first = tune(started, fresh=True, is_night=True)
+    second = tune(started, fresh=True, is_night=True)
+    store = open_store(store_root)
+    tags = [
+        client(store).get_run(each.run_id).data.tags["nightune.proposed_by"]
+        for each in sorted(second.results, key=lambda each: each.trial.number)
+    ]
+    assert tags[:5] == ["history"] * 5
+    assert set(tags[5:]) <= {"portfolio", "random"}
+    best = [each.trial.params["learning_rate.peak"] for each in first.results[:5]]
+    assert [peak for _, peak in by_number(second)[:5]] == best
+    assert len({str(each.trial.params) for each in second.results}) == 10  # no point of history is begun again
+
+
+def test_check_says_how_many_configurations_fit_and_what_was_changed(started: Path) -> None:
+    from rich.console import Console
+
+    from nightune.flows.commands.check_tables import print_check
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    check = check_study(load_study(started))
+    assert check.start is not None
+    assert (check.start["by"], check.start["configurations"]) == ("portfolio", 8)
+    fixed, drawn = check.start["fixed"], check.start["drawn"]
+    assert isinstance(fixed, dict)
+    assert isinstance(drawn, dict)
+    assert fixed["model.units"] >= 4
+    assert drawn["optimizer"] == 2  # adamw is not among the options
+    assert drawn["learning_rate.peak"] == 2
+    console = Console(record=True, width=160)
+    print_check(console, check)
+    printed = console.export_text()
+    assert "configurations of the portfolio" in printed
+    assert "model.units (in " in printed
+    own = started.read_text().replace('architecture = "mlp"\nunits = [[4]]', 'architecture = "net.py:make"')
+    started.with_name("net.py").write_text(
+        "from keras import Input, Sequential, layers\n\n"
+        "def make(input_shape, output_size):\n"
+        "    return Sequential([Input(input_shape), layers.Dense(output_size)])\n"
+    )
+    started.write_text(own)
+    assert check_study(load_study(started)).as_json()["start"]["without_family"] == ["net.py:make"]  # type: ignore[index]

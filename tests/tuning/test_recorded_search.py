@@ -1,0 +1,96 @@
+"""Search methods replayed on recorded trials: they choose among these, and their regret is that from the best."""
+
+import math
+
+import pytest
+
+from nightune.tuning.recorded_search import (
+    METHODS,
+    Pool,
+    Recording,
+    compare,
+    default_epochs,
+    fits,
+    limits_of,
+)
+from nightune.tuning.search.domains import Range
+from nightune.tuning.search.search_space import Dimension, SearchSpace
+from nightune.tuning.simulator import simulate
+from nightune.tuning.study.search_section import SearchSection
+
+SPACE = SearchSpace((Dimension("rate", Range(0.0, 1.0)), Dimension("width", Range(0.0, 1.0))))
+
+
+def recording(place: int, epochs: int = 8) -> Recording:
+    """The loss falls with the epochs to a level that is lowest at a rate of 0.5 and a width of 0."""
+    rate, width = place % 8 / 7, place // 8 / 7
+    level = abs(rate - 0.5) + width
+    curve = tuple(level + 1 / epoch for epoch in range(1, epochs + 1))
+    return Recording({"rate": rate, "width": width}, curve, 2.0 * len(curve), is_whole=epochs == 8)
+
+
+POOL = Pool(SPACE, "minimize", 8, tuple(map(recording, range(64))))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_trains_recorded_points_only_and_each_once_in_a_sweep(method: str) -> None:
+    settings = {"epochs": 8, "trials": 64, **METHODS[method][0]}
+    if method == "hyperband":
+        del settings["trials"]
+    if method == "successive_halving":
+        settings["smallest_epochs"] = 2
+    begun: list[tuple[float, float]] = []
+    for training in simulate(SearchSection.model_validate(settings), POOL.bank, 0):
+        if len(begun) == (8 if method == "hyperband" else 64):
+            break
+        if training.begin == 0:
+            begun.append((float(str(training.point["rate"])), float(str(training.point["width"]))))
+    assert len(set(begun)) == len(begun) == (8 if method == "hyperband" else 64)
+    assert {(each.point["rate"], each.point["width"]) for each in POOL.recordings} >= set(begun)
+
+
+def test_the_regret_falls_to_zero_where_all_is_trained_and_seconds_are_those_recorded() -> None:
+    (quarter, whole) = compare(POOL, "random", [128, 512], seeds=5)
+    assert quarter.regret > whole.regret == 0.0
+    assert (quarter.seconds, whole.seconds) == (256.0, 1024.0)
+    assert (whole.hits, whole.low, whole.high) == (1.0, 0.0, 0.0)
+    assert quarter.low < quarter.regret < quarter.high
+    assert math.isnan(compare(POOL, "random", [128], seeds=1)[0].low)
+
+
+def test_a_model_finds_the_best_before_chance_does() -> None:
+    (drawn,), (modelled,) = (compare(POOL, method, [256], seeds=6) for method in ("random", "gp"))
+    assert modelled.hits > drawn.hits
+    assert modelled.regret < drawn.regret
+    assert compare(POOL, "gp", [256], seeds=6) == [modelled]
+
+
+def test_halving_gets_as_many_trials_as_the_epochs_allow() -> None:
+    first, second = compare(POOL, "successive_halving", [32, 128], seeds=4)
+    assert second.regret <= first.regret
+    assert first.seconds <= 64.0
+
+
+def test_what_is_recorded_several_times_counts_with_its_mean_and_what_is_not_finite_never_wins() -> None:
+    point = {"rate": 0.5, "width": 0.5}
+    twice = (Recording(point, (3.0, 1.0), 2.0, True), Recording(point, (2.0, 3.0), 2.0, True))
+    failed = Recording({"rate": 0.1, "width": 0.1}, (math.nan, math.nan), 2.0, False)
+    pool = Pool(SPACE, "minimize", 2, (*twice, failed))
+    assert pool.best == 1.5
+    assert pool.of(point, 1).curve == (2.0, 3.0)
+    assert math.isnan(pool.objective(failed.point))
+    assert compare(pool, "random", [4], seeds=3)[-1].regret == 0.0
+    (none,) = compare(Pool(SPACE, "minimize", 2, (failed,)), "random", [2], seeds=2)
+    assert math.isnan(none.regret)
+
+
+def test_the_limits_name_few_trials_and_curves_that_end_early() -> None:
+    assert default_epochs(POOL) == [64, 128, 256]
+    few = Pool(SPACE, "minimize", 8, tuple(recording(place, 3) for place in range(8)))
+    said = " ".join(limits_of(few))
+    assert "8 recorded points" in said
+    assert "fewer than 32" in said
+    assert "8 of 8 trials ended" in said
+    assert len(limits_of(POOL)) == 2
+    short = Pool(SPACE, "minimize", 3, few.recordings)
+    assert [name for name in METHODS if fits(short, name)] == ["random", "gp"]

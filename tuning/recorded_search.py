@@ -1,0 +1,198 @@
+"""Compare search methods on the trials of sweeps: what each would have found among them, after how many epochs."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from statistics import fmean, stdev
+
+from nightune.tuning.analysis.quantiles import student_quantile
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.simulator import Bank, Leader, Training, leaders, simulate
+from nightune.tuning.study.budgets import ROUND, brackets, largest_cost_epochs
+from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.trial import Params
+from nightune.vocabulary import sign_of
+
+CONFIDENCE = 0.95
+FEWEST = 2 * ROUND  # recorded trials, below which a model has no round to propose that is not all that is left
+FIRST_RUNG, RUNGS = 3, 2  # epochs of the first rung, and how many times as long the second trains
+# By name: the keys of [search], beside `epochs`, and whether the method has rungs.
+METHODS: dict[str, tuple[dict[str, object], bool]] = {
+    "random": ({"method": "random"}, False),
+    "gp": ({"method": "gp"}, False),
+    "successive_halving": ({"method": "successive_halving"}, True),
+    "hyperband": ({"method": "hyperband"}, True),
+    "gp_rungs": ({"method": "gp", "smallest_epochs": FIRST_RUNG}, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A finished trial: its point, its objective by epoch, and the seconds of its training.
+
+    `is_whole` is False if it was stopped, dropped or failed before its last epoch: what would have followed is unknown.
+    """
+
+    point: Params
+    curve: tuple[float, ...]
+    seconds: float
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The recorded trials of sweeps of one space, objective, data and number of epochs."""
+
+    space: SearchSpace
+    direction: str
+    epochs: int
+    recordings: tuple[Recording, ...]
+
+    @cached_property
+    def by_point(self) -> dict[str, list[Recording]]:
+        """The recordings of each point: several, if it was trained with several seeds."""
+        found: dict[str, list[Recording]] = {}
+        for each in self.recordings:
+            found.setdefault(json.dumps(each.point, sort_keys=True), []).append(each)
+        return found
+
+    def of(self, point: Params, trial: int) -> Recording:
+        """Return the recording of a point that a trial of this number has."""
+        several = self.by_point[json.dumps(point, sort_keys=True)]
+        return several[trial % len(several)]
+
+    @property
+    def bank(self) -> Bank:
+        """The recorded curves, of which a search chooses."""
+        points = tuple(each[0].point for each in self.by_point.values())
+        return Bank(self.space, self.direction, lambda point, trial: self.of(point, trial).curve, points)
+
+    def objective(self, point: Params) -> float:
+        """Return the mean of the best epochs of a point's recordings; NaN if none is finite."""
+        sign = sign_of(self.direction)
+        several = self.by_point[json.dumps(point, sort_keys=True)]
+        finite = [[sign * value for value in each.curve if math.isfinite(value)] for each in several]
+        best = [min(values) for values in finite if values]
+        return sign * fmean(best) if best else math.nan
+
+    @property
+    def best(self) -> float:
+        """The best objective of a recorded point; NaN if none is finite."""
+        sign = sign_of(self.direction)
+        found = (sign * self.objective(several[0].point) for several in self.by_point.values())
+        return sign * min((value for value in found if math.isfinite(value)), default=math.nan)
+
+    @property
+    def trained_epochs(self) -> int:
+        """The epochs of all recordings."""
+        return sum(len(each.curve) for each in self.recordings)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a method has reached after a number of epochs, over seeds: the mean, and the interval of that mean.
+
+    `regret` is the distance of its leader from the best recorded trial, in the unit of the objective, 0 or more; NaN if
+    no objective was finite. `seconds` are those that the recorded trainings took, `hits` the share of the seeds that
+    found the best.
+    """
+
+    epochs: int
+    regret: float
+    low: float
+    high: float
+    seconds: float
+    hits: float
+
+
+def compare(pool: Pool, method: str, epochs: Sequence[int], seeds: int) -> list[Mark]:
+    """Replay a method on the pool with the seeds 0 to `seeds` − 1; fewer marks if its trials have no more epochs.
+
+    A method whose size depends on its budget is replayed once for each number of epochs.
+    """
+    sized = method == "successive_halving"
+    runs = [
+        [
+            found
+            for marks in ([(mark,) for mark in epochs] if sized else [tuple(epochs)])
+            for found in _run(pool, method, marks, seed)
+        ]
+        for seed in range(seeds)
+    ]
+    reached = min(map(len, runs), default=0)
+    return [_mark(pool, epochs[place], [run[place] for run in runs]) for place in range(reached)]
+
+
+def default_epochs(pool: Pool) -> list[int]:
+    """Return an eighth, a quarter and a half of the recorded epochs: with all of them every method has the best."""
+    marks = (max(1, pool.trained_epochs // part) for part in (8, 4, 2))
+    return sorted(set(marks))
+
+
+def limits_of(pool: Pool) -> list[str]:
+    """Say what the pool limits, one sentence each."""
+    points, cut = len(pool.by_point), sum(not each.is_whole for each in pool.recordings)
+    found = [f"{points} recorded points: a method chooses among these, and the best of them has regret 0"]
+    if points < FEWEST:
+        found.append(f"fewer than {FEWEST}: a model has at most one round to propose, of what is left")
+    if cut:
+        trials = f"{cut} of {len(pool.recordings)} trials ended before their last epoch (stopped, dropped or failed)"
+        found.append(f"{trials}: what they would have reached is unknown, and they count as they ended")
+    found.append("one training of each point, mostly: its luck is part of the best")
+    return found
+
+
+def fits(pool: Pool, method: str) -> bool:
+    """True if the trials have enough epochs for the rungs of a method."""
+    return not METHODS[method][1] or pool.epochs >= RUNGS * FIRST_RUNG
+
+
+def _run(pool: Pool, method: str, marks: Sequence[int], seed: int) -> list[tuple[Leader | None, float]]:
+    """Return the leader, and the seconds spent, after each number of epochs."""
+    search, spent = _section(pool, method, marks[-1]), [0.0]
+    kept: list[Training] = []
+    for training in simulate(search, pool.bank, seed):
+        kept.append(training)
+        spent.append(spent[-1] + training.end - training.begin)
+        if spent[-1] >= marks[-1]:
+            break
+    found = leaders(iter(kept), marks, pool.direction)
+    return list(zip(found, _seconds(pool, kept, marks), strict=False))
+
+
+def _seconds(pool: Pool, trainings: Iterable[Training], marks: Sequence[int]) -> Iterator[float]:
+    """Yield the seconds after each number of epochs: each epoch of a recording takes the same."""
+    epochs, seconds, left = 0, 0.0, list(marks)
+    for training in trainings:
+        recording, length = pool.of(training.point, training.trial), training.end - training.begin
+        pace = recording.seconds / max(1, len(recording.curve))
+        while left and epochs + length >= left[0]:
+            yield seconds + pace * (left.pop(0) - epochs)
+        epochs, seconds = epochs + length, seconds + pace * length
+
+
+def _section(pool: Pool, method: str, epochs: int) -> SearchSection:
+    settings, points = {"epochs": pool.epochs, **METHODS[method][0]}, len(pool.by_point)
+    if method != "successive_halving":
+        return SearchSection.model_validate(settings | ({} if method == "hyperband" else {"trials": points}))
+    sizes = (SearchSection.model_validate({**settings, "trials": trials}) for trials in count(2))
+    fitting = next(sizes)
+    for each in sizes:
+        if each.trials is None or each.trials > points or largest_cost_epochs(brackets(each, pool.space)) > epochs:
+            return fitting
+        fitting = each
+    raise AssertionError("sizes have no end")
+
+
+def _mark(pool: Pool, epochs: int, runs: Sequence[tuple[Leader | None, float]]) -> Mark:
+    regrets = [math.nan if leader is None else abs(pool.objective(leader.point) - pool.best) for leader, _ in runs]
+    mean = fmean(regrets)
+    reach = math.nan
+    if len(regrets) > 1 and math.isfinite(mean):
+        reach = student_quantile(len(regrets) - 1, (1 + CONFIDENCE) / 2) * stdev(regrets) / math.sqrt(len(regrets))
+    hits = fmean(regret == 0 for regret in regrets)
+    low = max(0.0, mean - reach) if math.isfinite(reach) else math.nan
+    return Mark(epochs, mean, low, mean + reach, fmean(seconds for _, seconds in runs), hits)
