@@ -1,6 +1,7 @@
 """Run one sweep of a study, from its file to the leaderboard: a Prefect flow."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from prefect import flow
 
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
-from nightune.flows.runtime.worker_process import COMMAND, worker_environment
+from nightune.flows.runtime.worker_process import provided_workers
 from nightune.models.kept_code import code_kept
 from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
+from nightune.settings import read_settings
 from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
@@ -34,8 +36,7 @@ from nightune.tasks.tracking.sweeps.proposals import count_of_portfolio, read_pr
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
-from nightune.tasks.workers.local_workers import local_workers
-from nightune.tasks.workers.requirements import refuse_shared_gpu, refuse_unusable_workers
+from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
 from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
@@ -61,12 +62,13 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next.
 
     A night uses the history of earlier sweeps unless the study says otherwise. Several workers are processes that train
-    side by side; one is this process itself.
+    side by side; one is this process itself. NIGHTUNE_DASK names a cluster whose workers train instead.
     """
     with command_clock(), code_kept():
         study = load_study(study_file, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
-        refuse_unusable_workers(study, workers)
-        refuse_shared_gpu(workers)
+        cluster = read_settings().dask
+        refuse_unusable_workers(study, workers, cluster)
+        environments = environments_of_workers(workers)
         store = open_store(store_root(), tracking_uri())
         with study_lock(store, study.name), without_autologging():
             data = prepare_data(study, store.root)
@@ -74,12 +76,12 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
                 setting = start_sweep(store, study, data, engine, fresh, retry_failed)
                 setting = replace(setting, uses_history=study.search.uses_history(is_night))
             with (
-                ledger_kept(setting, "tune"),
+                ledger_kept(setting, "tune") if cluster is None else nullcontext(),
                 sweep_log(setting, earlier),
                 mark_interrupted_on_error(store, setting.sweep),
                 edits_reported(),
             ):
-                with local_workers(workers, COMMAND, worker_environment(), store.compiled) as crew:
+                with provided_workers(environments, cluster, store.compiled) as crew:
                     with stage(SEARCH):
                         setting = search(with_budget(replace(setting, workers=crew), is_night))
                     if study.confirmation is not None:

@@ -33,8 +33,16 @@ OF_OTHERS = {
     "prefect_api_url": "PREFECT_API_URL",
     "prefect_profile": "PREFECT_PROFILE",
 }
+_OF_RESULTS = (
+    "KERAS_BACKEND",
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS"),
+    *("XLA_FLAGS", "JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED"),
+    *("NIGHTUNE_DATA", "NIGHTUNE_SNAPSHOT_SECONDS", "NIGHTUNE_STACK", "NIGHTUNE_STORE_PATIENCE_SECONDS"),
+)
 KERAS_BACKENDS = ("tensorflow", "jax")
 _DATABASE = r"sqlite:///.|(postgresql|mysql|mssql)(\+\w+)?://."  # databases that MLflow supports
+_DASK = re.compile(r"(tcp|tls)://[^\s/:@]+:\d{1,5}|(tcp|tls)://\[[0-9a-fA-F:]+\]:\d{1,5}")
 MAXIMUM_STACK = 64
 SHOWN_CHARACTERS = 80
 
@@ -79,6 +87,14 @@ def unknown_variables() -> list[str]:
         hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + each for each in public)}"
         lines.append(f"{_shown(name)[1:-1]}: unknown environment variable, ignored; {hint}")
     return lines
+
+
+def variables_of_results() -> dict[str, str | None]:
+    """Return the variables that can change a trial's values or its speed, with None for those that are not set.
+
+    Those of the command hold on all machines: Dask sets the threads of NumPy's library for its workers, for example.
+    """
+    return {name: os.environ.get(name) for name in _OF_RESULTS}
 
 
 def host_only(address: str) -> str:
@@ -167,6 +183,12 @@ def _tracking_address(address: str | None) -> str | None:
     return _http_address(address)
 
 
+def _dask_address(address: str | None) -> str | None:
+    if address is not None and not _DASK.fullmatch(address):
+        raise ValueError("no address of a scheduler")
+    return address
+
+
 def _json(value: object) -> object:
     try:
         return json.loads(value) if isinstance(value, str) else value
@@ -223,6 +245,11 @@ class Settings(BaseSettings):
     stack: Annotated[
         int | None, Field(ge=1, le=MAXIMUM_STACK), _Rule(f"a whole number from 1 to {MAXIMUM_STACK}", _shown)
     ] = Field(default=None, description="Trials that JAX trains at once; by default 1 on CPUs, else as many as fit.")
+    dask: Annotated[
+        str | None,
+        AfterValidator(_dask_address),
+        _Rule("the address of a Dask scheduler, such as tcp://HOST:8786 or tls://HOST:8786", _without_password),
+    ] = Field(default=None, description="A Dask cluster whose workers train the trials of `tune`.")
     webhook: Annotated[_HttpAddress, _Rule("an http:// or https:// address", host_only)] = Field(
         default=None, description="An address to notify of each night by POST.", repr=False
     )

@@ -33,6 +33,7 @@ from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import process_of_its_own, supervised
 from nightune.flows.runtime.text_streams import outlive_reader, show_every_text
 from nightune.models.heavy_imports import lasting_imports
+from nightune.settings import read_settings
 from nightune.tasks.trial.interrupts import interrupts_remembered
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _study_for(workers: int, file: Path, **overrides: Any) -> "Study":
     from nightune.tasks.workers.requirements import refuse_unusable_workers  # noqa: PLC0415
 
     study = load_study(file, **overrides)
-    refuse_unusable_workers(study, workers)
+    refuse_unusable_workers(study, workers, read_settings().dask)
     return study
 
 

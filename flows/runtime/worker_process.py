@@ -1,13 +1,21 @@
-"""Start the processes of local workers, and be one: `python -m nightune.flows.runtime.worker_process`."""
+"""Start the processes of workers, and be one: `python -m nightune.flows.runtime.worker_process`."""
 
 import os
 import pickle
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightune.flows.runtime.processes import child_environment, follow
 from nightune.settings import SUPERVISOR, read_settings
 
-COMMAND = (sys.executable, "-P", "-m", "nightune.flows.runtime.worker_process")  # -P: without the working folder
+if TYPE_CHECKING:
+    from nightune.tasks.workers.local_workers import CrewOfSweep
+
+MODULE = "nightune.flows.runtime.worker_process"
+COMMAND = (sys.executable, "-P", "-m", MODULE)  # -P: without the working folder
 
 
 def worker_environment() -> dict[str, str]:
@@ -15,16 +23,29 @@ def worker_environment() -> dict[str, str]:
     return child_environment() | {SUPERVISOR: str(os.getpid())}
 
 
+def provided_workers(
+    environments: Sequence[Mapping[str, str]], cluster: str | None, compiled: Path
+) -> AbstractContextManager["CrewOfSweep | None"]:
+    """Provide the workers of a cluster, or local ones, each with its part of the environment; None for one process."""
+    from nightune.tasks.workers.local_workers import cluster_workers, local_workers  # noqa: PLC0415 - not for a child
+
+    if cluster is not None:
+        return cluster_workers(cluster, MODULE)
+    return local_workers(COMMAND, [worker_environment() | dict(each) for each in environments], compiled)
+
+
 def main() -> None:
-    """Serve the flow that has started this process, and end with it."""
+    """Serve the flow, or the host of a cluster's worker, that has started this process, and end with it."""
     parent = read_settings().supervisor
     assert parent is not None, "started by a flow only"
     follow(parent)
     from nightune.flows.runtime.environment import prepare_environment  # noqa: PLC0415 - after the parent is followed
-    from nightune.tasks.workers.process import serve  # noqa: PLC0415
+    from nightune.tasks.workers.hosted import serve_hosted  # noqa: PLC0415
+    from nightune.tasks.workers.process import Start, serve  # noqa: PLC0415
 
     prepare_environment(creates_store=False, asks_store=False)
-    serve(pickle.load(sys.stdin.buffer))  # from the flow alone
+    start = pickle.load(sys.stdin.buffer)  # from the parent alone
+    serve(start) if isinstance(start, Start) else serve_hosted(start)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -89,15 +90,20 @@ class CrashLog:
 
     def record_crash(self, process: int, reason: str) -> Crash | None:
         """Count the crash of a process for the trial that it was training; return None if it trained none."""
-        record = _read(self._in_training)
-        self._in_training.unlink(missing_ok=True)
-        if record.get("process") != process:
+        record = self.take_training(process)
+        if record is None:
             return None
         crashes, limit = _read(self._crashes), str(record["limit"])
         count = 1 + int(crashes.get(str(record["key"]), {}).get("count", 0))
         crash = Crash(int(record["trial"]), count, limit or reason, bool(limit) or count >= MAX_ATTEMPTS)
         _write(self._crashes, {**crashes, str(record["key"]): asdict(crash)})
         return crash
+
+    def take_training(self, process: int) -> dict[str, Any] | None:
+        """Return and delete the record of the trial that a process was training: key, trial, limit; None without."""
+        record = _read(self._in_training)
+        self._in_training.unlink(missing_ok=True)
+        return record if record.get("process") == process else None
 
     def record_unsupervised_crash(self, reason: str) -> Crash | None:
         """Count the crash of a process without supervisor; None if the process still runs or no trial was training."""

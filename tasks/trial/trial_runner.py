@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.trials.attempts import Attempt
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
-from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
+from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, Crash, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.hopeless import counted
 from nightune.tasks.trial.interrupts import refuse_interrupted
@@ -81,12 +81,16 @@ class TrialToWrite:
 class AtWorker:
     """What a worker adds to the training of a cohort: its attempt, the runs to resume by trial key, and `check`.
 
-    `check` is called after each epoch, and raises where the training shall end.
+    `check` is called after each epoch, and raises where the training shall end. `given_up` are the deaths by trial key
+    that are counted on other machines, too. A worker that `opens_first` takes a trial's run before it trains, so that
+    the run says which trial was in training when a whole machine was lost.
     """
 
     attempt: Attempt
     unfinished: Mapping[str, Any]
     check: Callable[[], None]
+    given_up: Mapping[str, Crash] = field(default_factory=dict)
+    opens_first: bool = False
 
 
 class TrialRunner:
@@ -121,6 +125,8 @@ class TrialRunner:
         log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished, attempt)
         folder = tempfile.TemporaryDirectory()
         try:
+            if self._worker is not None and self._worker.opens_first:
+                log.open()
             trained = self._given_up(trial) or self._train(trial, engine, log, Path(folder.name) / MODEL)
         except BaseException:
             folder.cleanup()
@@ -165,7 +171,8 @@ class TrialRunner:
 
     def _given_up(self, trial: Trial) -> TrainedTrial | None:
         """Return the failed result of a trial that was given up after its crashes; None if it may be trained."""
-        crash = self._crash_log.final_crash(trial.key)
+        counted_elsewhere = self._worker.given_up.get(trial.key) if self._worker else None
+        crash = counted_elsewhere or self._crash_log.final_crash(trial.key)
         return None if crash is None else TrainedTrial(_failed(trial, crash.message))
 
     def _train(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:

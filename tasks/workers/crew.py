@@ -9,49 +9,36 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from nightune.tasks.setting import Setting
+from nightune.tasks.trial.crash_log import Crash, open_crash_log, signal_name
+from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
 from nightune.tasks.workers.job import Job, train_job
 from nightune.tasks.workers.process import DASK, LOOPBACK, Start
 from nightune.tasks.workers.relay import TOPIC, read_record
 
 logger = logging.getLogger("nightune")
 
-FUTILE_STARTS = 3  # ends of a worker, one after the other, without a trial in training or a finished cohort
 GRACE_SECONDS = 3.0  # for stopped workers to end an epoch and to write what they have trained
 
 
-class Ending(Protocol):
-    """The future of a job, as far as the feed needs it: a `distributed.Future`, which only the extra brings."""
-
-    key: Any
-
-    def result(self, timeout: float) -> Any:
-        """Return what the job has returned, or raise what ended it."""
-        ...
-
-    def release(self) -> object:
-        """Let the result go: a worker that held it would compute it again at another one's death."""
-        ...
-
-
 @dataclass
-class LocalWorker:
-    """A place for a worker, the process that fills it now, and what it holds: the graph keys that it has trained."""
+class LocalWorker(Place):
+    """A place for a worker, and the process that fills it now."""
 
-    name: str
-    process: "subprocess.Popen[bytes]"
-    address: str = ""  # empty until it has joined
-    futile_starts: int = 0
-    held: set[str] = field(default_factory=set)
+    process: "subprocess.Popen[bytes]" = field(kw_only=True)
 
 
-class Crew:
-    """The workers of a flow. They start with its first cohort, and are replaced where they die."""
+class LocalCrew:
+    """Processes of this machine. They start with the first cohort, and are replaced where they die."""
 
-    def __init__(self, count: int, command: Sequence[str], environment: Mapping[str, str], compiled: Path) -> None:
-        """`command` starts a process that reads a pickled `Start` from its standard input and serves it."""
-        self._count, self._command, self._environment, self._compiled = count, command, environment, compiled
+    def __init__(self, command: Sequence[str], environments: Sequence[Mapping[str, str]], compiled: Path) -> None:
+        """`command` starts a process that reads a pickled `Start` from its standard input and serves it.
+
+        There is a worker for each environment.
+        """
+        self._command, self._environments, self._compiled = command, environments, compiled
         self.workers: list[LocalWorker] = []
         self.inbox: queue.SimpleQueue[logging.LogRecord | Ending] = queue.SimpleQueue()
         self._cluster: Any = None  # Dask's, which only the extra brings
@@ -60,7 +47,7 @@ class Crew:
         self._keys: dict[str, str] = {}
         self._attempts = 0
 
-    def start(self) -> None:
+    def start(self, _setting: Setting) -> None:
         """Start scheduler and workers, once."""
         if self._cluster is not None:
             return
@@ -82,13 +69,9 @@ class Crew:
         )
         self._client = Client(self._cluster, set_as_default=False)
         self._client.subscribe_topic(TOPIC, self._receive)
-        self.workers = [LocalWorker(name, self._spawn(name)) for name in self.names]
-        logger.info("%d workers start, each a process of its own", self._count)
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the places for workers."""
-        return [f"worker-{place}" for place in range(1, self._count + 1)]
+        names_of_places = [f"worker-{place}" for place in range(1, len(self._environments) + 1)]
+        self.workers = [LocalWorker(name, process=self._spawn(name)) for name in names_of_places]
+        logger.info("%d workers start, each a process of its own", len(self.workers))
 
     def next_attempt(self) -> int:
         """Return the number of the next attempt, from 1."""
@@ -114,9 +97,20 @@ class Crew:
         ending: Ending = future
         return ending
 
+    def cut_off(self, worker: LocalWorker) -> None:
+        """Kill a worker that does not answer, if it lives at all."""
+        worker.process.kill()
+
     def dead(self) -> list[LocalWorker]:
         """Return the workers whose process has ended."""
         return [worker for worker in self.workers if worker.process.poll() is not None]
+
+    def crash(self, worker: LocalWorker, setting: Setting, _job: Job | None) -> tuple[str, Crash | None]:
+        """Return how a worker's process ended, and the crash that the record beside the study's lock tells."""
+        code = worker.process.returncode
+        cause = signal_name(-code) if code < 0 else f"exit code {code}"
+        log = open_crash_log(setting.store.root, setting.study.name, worker.name)
+        return cause, log.record_crash(worker.process.pid, cause)
 
     def replace(self, worker: LocalWorker, is_futile: bool) -> None:
         """Start a process in a dead worker's place; after several futile starts the place stays empty."""
@@ -125,8 +119,13 @@ class Crew:
         worker.held.clear()
         if worker.futile_starts < FUTILE_STARTS:
             worker.process = self._spawn(worker.name)
-        else:
-            self.workers.remove(worker)
+            return
+        self.workers.remove(worker)
+        if not self.workers:
+            raise WorkersLostError(
+                "no worker is left; each ended before it trained. Finished trials are kept. "
+                "The lines above say why; correct the cause, or leave out --workers, and run the same command again"
+            )
 
     def close(self) -> None:
         """End all workers within seconds: what they train stays unfinished, what they have trained is written."""
@@ -146,7 +145,8 @@ class Crew:
 
     def _spawn(self, name: str) -> "subprocess.Popen[bytes]":
         assert self._cluster is not None
-        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=self._environment)
+        environment = self._environments[int(name.rpartition("-")[2]) - 1]
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=environment)
         start = Start(self._cluster.scheduler_address, self._keys, _process_name(name, process), self._compiled)
         assert process.stdin is not None
         with suppress(BrokenPipeError), process.stdin as sent:  # it has ended already

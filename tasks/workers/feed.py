@@ -13,16 +13,15 @@ from nightune.tasks.cohorts import REFUSED, training_order
 from nightune.tasks.reporting.events import TrialEnded, announce_trial
 from nightune.tasks.reporting.ledger_keeper import sweep_ledger
 from nightune.tasks.setting import Setting
-from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.trials.attempts import OvertakenError, own_attempt
 from nightune.tasks.tracking.trials.rungs import results_of
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tasks.trial.crash_log import Crash, open_crash_log, signal_name
+from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.trial.hopeless import counted, evidence, failed_message
-from nightune.tasks.workers.crew import Crew, Ending, LocalWorker
+from nightune.tasks.workers.contract import Crew, Ending, Place
 from nightune.tasks.workers.cuts import cohort_size, next_graph_key
 from nightune.tasks.workers.job import Job, Trained
 from nightune.tuning.analysis.failures import common_failure
@@ -36,17 +35,18 @@ FETCH_SECONDS = 30.0  # in which a small result of a worker that lives is here
 MOST_TAKEOVERS = 3
 
 
-class WorkersLostError(StoreError):
-    """No worker is left; finished trials are kept, and the same command resumes."""
-
-
 @dataclass(frozen=True)
 class _Sent:
     """A cohort under way."""
 
     graph_key: str
-    trials: Sequence[Trial]
+    job: Job
     future: Ending
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """The trials of the cohort."""
+        return self.job.trials
 
 
 class Feed:
@@ -81,7 +81,7 @@ class Feed:
                     self._ledger.write_if_due()
         return sorted(self._results.values(), key=lambda result: (result.trial.number, result.trial.replicate))
 
-    def _send(self, worker: LocalWorker) -> None:
+    def _send(self, worker: Place) -> None:
         sizes = {key: len(self._waiting[key]) for key in self._sendable_keys()}
         if not sizes:
             return
@@ -94,7 +94,8 @@ class Feed:
         self._waiting[key] = [trial for trial in self._waiting[key] if trial.key not in keys]
         self._drop_empty()
         worker.held.add(key)
-        self._sent[worker.name] = _Sent(key, trials, self._crew.send(worker, self._job(trials)))
+        job = self._job(trials)
+        self._sent[worker.name] = _Sent(key, job, self._crew.send(worker, job))
         if self._ledger is not None:
             self._ledger.times.begin(worker.name)
 
@@ -128,7 +129,7 @@ class Feed:
         left = sum(map(len, self._waiting.values()))
         raise SweepFailedError(failed_message(self._setting.sweep.id, cause, len(failed), left))
 
-    def _cut(self, key: str, worker: LocalWorker) -> list[Trial]:
+    def _cut(self, key: str, worker: Place) -> list[Trial]:
         """Return the worker's next trials of a graph key: first those that have halted in it, last those in others."""
         left, seconds = sum(map(len, self._waiting.values())), [each.seconds for each in self._results.values()]
         size = cohort_size(left, len(self._crew.workers), fmean(seconds) if seconds else None)
@@ -180,7 +181,7 @@ class Feed:
         sent = self._sent[worker.name]
         trained = self._fetched(future)
         if trained is None:
-            worker.process.kill()  # it is cut off, if it lives at all: its trials are trained again
+            self._crew.cut_off(worker)  # its trials are trained again
             return
         del self._sent[worker.name]
         future.release()
@@ -193,12 +194,12 @@ class Feed:
             self._note_takeover(sent, trained)
             self._return(sent)
 
-    def _is_of(self, worker: LocalWorker, future: Ending) -> bool:
+    def _is_of(self, worker: Place, future: Ending) -> bool:
         sent = self._sent.get(worker.name)
         return sent is not None and sent.future.key == future.key
 
     def _fetched(self, future: Ending) -> Trained | OvertakenError | None:
-        """Return what a worker has returned; None if its worker died. A fault of the machine or the store is raised."""
+        """Return what a worker has returned; None if it died. Other faults are raised."""
         from distributed import CancelledError, KilledWorker, TimeoutError  # noqa: PLC0415 - an extra
 
         try:
@@ -207,17 +208,17 @@ class Feed:
             return error
         except (KilledWorker, CancelledError, TimeoutError):
             return None
-        assert isinstance(trained, Trained)
+        assert trained is None or isinstance(trained, Trained)
         return trained
 
-    def _count(self, worker: LocalWorker, trained: Trained | None) -> None:
+    def _count(self, worker: Place, trained: Trained | None) -> None:
         """Count the time of an ended cohort; None: its worker did not tell how it was divided."""
         if self._ledger is not None:
             self._ledger.times.end(worker.name, None if trained is None else trained.phases)
             for training in trained.trainings if trained else ():
                 self._ledger.add(training)
 
-    def _record(self, worker: LocalWorker, sent: _Sent, trained: Trained) -> None:
+    def _record(self, worker: Place, sent: _Sent, trained: Trained) -> None:
         setting, budget = self._setting, self._setting.budget
         results = {result.trial.key: result for result in trained.results}
         self._results |= results
@@ -238,10 +239,10 @@ class Feed:
             raise error
 
     def _replace_dead(self) -> None:
-        """Count the death of each worker that has ended, return its trials, and start another in its place."""
+        """Count the death of each worker that has ended, return its trials, and fill its place again."""
         for worker in self._crew.dead():
-            crash = self._crash(worker)
             sent = self._sent.pop(worker.name, None)
+            crash = self._crash(worker, sent)
             if sent is not None:
                 self._count(worker, None)
                 sent.future.release()
@@ -249,22 +250,13 @@ class Feed:
             for key in [key for key, name in self._halted_in.items() if name == worker.name]:
                 del self._halted_in[key]
             self._crew.replace(worker, is_futile=crash is None)
-        if not self._crew.workers:
-            raise WorkersLostError(
-                f"{self._setting.sweep.id}: no worker is left; each ended before it trained. Finished trials are kept. "
-                "The lines above say why; correct the cause, or leave out --workers, and run the same command again"
-            )
 
-    def _crash(self, worker: LocalWorker) -> Crash | None:
+    def _crash(self, worker: Place, sent: _Sent | None) -> Crash | None:
         """Say that a worker has died; count it for the trial that it trained, and return that crash."""
-        study, code = self._setting.study, worker.process.returncode
-        cause = signal_name(-code) if code < 0 else f"exit code {code}"
-        log = open_crash_log(self._setting.store.root, study.name, worker.name)
-        crash = log.record_crash(worker.process.pid, cause)
+        cause, crash = self._crew.crash(worker, self._setting, sent.job if sent else None)
         if crash is None:
             logger.warning("%s ended outside of any trial (%s)", worker.name, cause)
             return None
-        sent = self._sent.get(worker.name)
         self._crashed |= {trial.key for trial in (sent.trials if sent else ()) if trial.number == crash.trial}
         logger.warning("%s · %s · %s; finished trials are kept", crash.subject, crash.message, crash.attempt)
         return crash

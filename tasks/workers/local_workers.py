@@ -1,4 +1,4 @@
-"""Train on several processes of this machine: the door to the workers of a sweep."""
+"""Train on several processes: the door to the workers of a sweep, on this machine or in a Dask cluster."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -7,12 +7,14 @@ from pathlib import Path
 from nightune.tasks.reporting.ledger_keeper import sweep_ledger
 from nightune.tasks.setting import Setting
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.workers.crew import Crew
+from nightune.tasks.workers.cluster import ClusterCrew
+from nightune.tasks.workers.contract import Crew
+from nightune.tasks.workers.crew import LocalCrew
 from nightune.tasks.workers.feed import Feed
 from nightune.tuning.trial import Trial, TrialResult
 
 
-class LocalWorkers:
+class CrewOfSweep:
     """Trains the trials of a sweep on a crew, which starts with the first of them."""
 
     def __init__(self, crew: Crew) -> None:
@@ -24,22 +26,34 @@ class LocalWorkers:
         if not trials:
             return []
         open_crash_log(setting.store.root, setting.study.name).clear_training()  # of workers that were stopped
+        self._crew.start(setting)
         ledger = sweep_ledger()
-        with ledger.times.feeding(self._crew.names) if ledger else nullcontext():
-            self._crew.start()
+        with ledger.times.feeding([place.name for place in self._crew.workers]) if ledger else nullcontext():
             return Feed(self._crew, setting, trials, self._halted_in).run()
 
 
 @contextmanager
 def local_workers(
-    count: int, command: Sequence[str], environment: Mapping[str, str], compiled: Path
-) -> Iterator[LocalWorkers | None]:
-    """Provide that many workers while the block runs; None for one, which is this process itself."""
-    if count == 1:
+    command: Sequence[str], environments: Sequence[Mapping[str, str]], compiled: Path
+) -> Iterator[CrewOfSweep | None]:
+    """Provide a worker for each environment while the block runs; None for one, which is this process itself."""
+    if len(environments) == 1:
         yield None
         return
-    crew = Crew(count, command, environment, compiled)
+    with _closed_at_end(LocalCrew(command, environments, compiled)) as crew:
+        yield crew
+
+
+@contextmanager
+def cluster_workers(address: str, module: str) -> Iterator[CrewOfSweep | None]:
+    """Provide the workers of the Dask cluster at an address while the block runs; they start `module` to train."""
+    with _closed_at_end(ClusterCrew(address, module)) as crew:
+        yield crew
+
+
+@contextmanager
+def _closed_at_end(crew: Crew) -> Iterator[CrewOfSweep]:
     try:
-        yield LocalWorkers(crew)
+        yield CrewOfSweep(crew)
     finally:
         crew.close()

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from nightune.tasks.reporting.events import TrialEnded
 from nightune.tasks.tracking.store.store import open_existing_store
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.workers import requirements
-from nightune.tasks.workers.requirements import refuse_shared_gpu, refuse_unusable_workers
+from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.errors import StudyError
 
@@ -132,10 +133,46 @@ def test_a_missing_package_is_named(small_study: Path, monkeypatch: pytest.Monke
     refuse_unusable_workers(load_study(small_study), 1)
 
 
-def test_workers_are_refused_where_a_gpu_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", ["gpu:0"]))
-    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
-        refuse_shared_gpu(2)
-    refuse_shared_gpu(1)
-    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", ["cpu:0"]))
-    refuse_shared_gpu(2)
+@pytest.mark.parametrize(
+    ("names", "visible", "expected"),
+    [
+        (["gpu:0", "gpu:1"], "", ["0", "1"]),
+        (["gpu:0", "gpu:1", "gpu:2"], "5,GPU-8a,7", ["5", "GPU-8a"]),
+        (["cpu:0"], "", [None, None]),
+    ],
+)
+def test_each_local_worker_has_a_gpu_of_its_own(
+    names: list[str], visible: str, expected: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", names))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [each.get("CUDA_VISIBLE_DEVICES") for each in environments_of_workers(2)] == expected
+
+
+def test_more_workers_than_gpus_are_refused_and_the_remedy_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", ["gpu:0", "gpu:1"]))
+    with pytest.raises(InputError, match="take 2"):
+        environments_of_workers(3)
+    assert len(environments_of_workers(2)) == 2
+    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", ["cpu:0"]))  # CUDA_VISIBLE_DEVICES=-1
+    assert environments_of_workers(3) == [{}, {}, {}]
+
+
+def test_a_place_gives_its_environment_to_each_process_that_fills_it(tmp_path: Path) -> None:
+    """The process reads its start and ends: its place is filled again with the same GPU."""
+    from nightune.tasks.workers.crew import LocalCrew
+
+    seen = tmp_path / "seen.txt"
+    code = f"import os; open({str(seen)!r}, 'a').write(os.environ['CUDA_VISIBLE_DEVICES'])"
+    crew = LocalCrew(
+        (sys.executable, "-c", code), [{"CUDA_VISIBLE_DEVICES": "5"}, {"CUDA_VISIBLE_DEVICES": "7"}], tmp_path
+    )
+    try:
+        crew.start(None)  # type: ignore[arg-type]
+        for worker in list(crew.workers):
+            worker.process.wait()
+        crew.replace(crew.workers[1], is_futile=True)
+        crew.workers[1].process.wait()
+    finally:
+        crew.close()
+    assert sorted(seen.read_text()) == ["5", "7", "7"]

@@ -124,10 +124,10 @@ def test_an_unfinished_trial_of_another_sweep_is_not_resumed(
     store: Store, study: SmallStudy, sweep: Sweep, data: PreparedData, trial: Trial
 ) -> None:
     stray = TrialLog(store, replace(sweep, run_id="gone"), trial, {}, data)
-    stray._open()
+    stray.open()
     assert unfinished_runs(store, sweep) == {}
     own = TrialLog(store, sweep, trial, {}, data)
-    own._open()
+    own.open()
     assert {key: run.info.run_id for key, run in unfinished_runs(store, sweep).items()} == {trial.key: own._run_id}
     interrupt_sweep(store, sweep)
     assert started(store, study).run_id == sweep.run_id

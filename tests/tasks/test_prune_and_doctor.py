@@ -100,7 +100,7 @@ def test_leftovers_of_a_kill_are_found_and_repaired(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = TrialLog(store, sweep, trial, {}, data)
-    log._open()
+    log.open()
     (store.root / "locks").mkdir(exist_ok=True)
     (store.root / "locks" / "flowers.training.json").write_text("{}")
     (store.root / "data" / ".unfinished-abc").mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_leftovers_of_a_kill_are_found_and_repaired(
 
 
 def test_work_of_a_running_process_is_left_alone(store: Store, sweep: Sweep, data: PreparedData, trial: Trial) -> None:
-    TrialLog(store, sweep, trial, {}, data)._open()
+    TrialLog(store, sweep, trial, {}, data).open()
     with study_lock(store, "flowers"):
         assert [finding for finding in examine(store) if not finding.is_well] == []
 

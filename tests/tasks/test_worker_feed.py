@@ -19,10 +19,11 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import OvertakenError
-from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tasks.trial.crash_log import Crash, open_crash_log
 from nightune.tasks.workers import feed as module
-from nightune.tasks.workers.crew import FUTILE_STARTS
-from nightune.tasks.workers.feed import Feed, WorkersLostError
+from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
+from nightune.tasks.workers.crew import LocalCrew
+from nightune.tasks.workers.feed import Feed
 from nightune.tasks.workers.job import Job, Trained
 from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.search_budget import SearchBudget
@@ -103,12 +104,20 @@ class InventedCrew:
     def dead(self) -> list[InventedWorker]:
         return [worker for worker in self.workers if worker.process.returncode is not None]
 
+    def cut_off(self, worker: InventedWorker) -> None:
+        worker.process.kill()
+
+    def crash(self, worker: InventedWorker, setting: Setting, job: Job | None) -> tuple[str, Crash | None]:
+        return LocalCrew.crash(self, worker, setting, job)  # type: ignore[arg-type]
+
     def replace(self, worker: InventedWorker, is_futile: bool) -> None:
         worker.futile_starts = worker.futile_starts + 1 if is_futile else 0
         if worker.futile_starts < FUTILE_STARTS:
             worker.process = InventedProcess(worker.process.pid + 100)
-        else:
-            self.workers.remove(worker)
+            return
+        self.workers.remove(worker)
+        if not self.workers:
+            raise WorkersLostError("no worker is left; leave out --workers")
 
 
 Run = Callable[..., list[TrialResult]]

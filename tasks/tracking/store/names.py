@@ -60,6 +60,7 @@ HOST = "nightune.host"
 PROCESS = "nightune.process"
 ATTEMPT = "nightune.attempt"
 ATTEMPT_TOKEN = "nightune.attempt_token"  # of the attempt that writes the run: an older one abandons it
+DEATHS = "nightune.deaths"  # of workers of a cluster while they trained this trial, as JSON: count, reason, is_final
 MESSAGE = "nightune.message"
 PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
 PROPOSED_BY = "nightune.proposed_by"  # grid, random, gp, portfolio, or history: a best point of an earlier sweep

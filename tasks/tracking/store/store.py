@@ -66,9 +66,7 @@ def open_store(root: Path, tracking_uri: str | None = None, creates_folder: bool
     if tracking_uri:
         require_database(tracking_uri)
         require_answer(tracking_uri)
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    os.environ |= ONE_REQUEST
+    prepare_client()
     try:
         if creates_folder:
             root.mkdir(parents=True, exist_ok=True)
@@ -101,6 +99,13 @@ def require_store(root: Path, tracking_uri: str | None = None) -> None:
 def store_address(root: Path, tracking_uri: str | None = None) -> str:
     """Return the address of the MLflow store: the named one, without a password, or the database in the folder."""
     return masked(tracking_uri) if tracking_uri else f"sqlite:///{(root.resolve() / DATABASE).as_posix()}"
+
+
+def prepare_client() -> None:
+    """Set the variables of MLflow's client. A process that opens no store, as a worker, calls it first."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ |= ONE_REQUEST
 
 
 def client(store: Store) -> Any:

@@ -110,7 +110,7 @@ class TrialLog:
 
     def finish(self, result: TrialResult, checkpoint: Path | None) -> str:
         """Write the checkpoint, then the rest, and mark the run finished; return the run's id."""
-        self._open()
+        self.open()
         self._require_own()
         if checkpoint is not None:
             put_artifact(self._store, self._artifact_uri, checkpoint, names.CHECKPOINT_FOLDER)
@@ -139,7 +139,8 @@ class TrialLog:
                 client(self._store).set_tag(self._run_id, names.STATUS, "interrupted")
                 client(self._store).set_terminated(self._run_id, "KILLED")
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Create the trial's run, or take the one to resume; the first write does it where nothing else has."""
         if not self._run_id:
             if (run := self._found()) is None:
                 self._describe(self._new_run())
@@ -216,7 +217,7 @@ class TrialLog:
     def _flush(self, metrics: list[Any], tags: list[tuple[str, str]]) -> None:
         from mlflow.entities import Metric, RunTag  # noqa: PLC0415
 
-        self._open()
+        self.open()
         groups: list[list[Any]] = []
         for epoch, milliseconds, values in self._waiting:
             if epoch > self._logged_epoch:

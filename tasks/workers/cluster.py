@@ -1,0 +1,283 @@
+"""The workers of a standing Dask cluster, as a feed uses them: each trains in a process that its host starts."""
+
+import logging
+import pickle
+import queue
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nightune.models.errors import InputError
+from nightune.models.kept_code import kept_code
+from nightune.settings import read_settings, variables_of_results
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.trials.attempts import own_attempt
+from nightune.tasks.tracking.trials.deaths import Deaths, count_death, trial_in_training
+from nightune.tasks.trial.crash_log import Crash
+from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
+from nightune.tasks.workers.host import Died, Sending, Tracking, begin, shared_facts, topic_of, train_at
+from nightune.tasks.workers.job import Job
+from nightune.tasks.workers.marks import leave_mark, sees
+from nightune.tasks.workers.parcels import Parcel, upload
+from nightune.tasks.workers.relay import read_record
+from nightune.tasks.workers.travel import Travelling, code_parcel, data_parcel
+
+logger = logging.getLogger("nightune")
+
+VARIABLE = "NIGHTUNE_DASK"
+CONNECT_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0  # without any worker that can train, before the sweep ends
+POLL_SECONDS = 0.2  # while the first workers start
+LOOK_SECONDS = 1.0  # between two looks at the cluster's workers
+# The client asks an idle cluster in vain no longer than this, and leaves memory and processes of workers alone.
+DASK: dict[str, Any] = {"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:.0f}s"}
+
+
+@dataclass
+class ClusterWorker(Place):
+    """A worker of the cluster, with the lease of its training process; `death` says how it ended."""
+
+    at: str = ""
+    lease: Any = None
+    view: Any = None  # whether it sees the flow's folder
+    death: Died | None = None
+
+
+@dataclass(frozen=True)
+class HostedEnding:
+    """The future of a job of the cluster: its answer is pickled by the training process."""
+
+    future: Any
+    worker: ClusterWorker
+
+    @property
+    def key(self) -> Any:
+        """The key of the future."""
+        return self.future.key
+
+    def result(self, timeout: float) -> Any:
+        """Return what the job has returned, or raise its error; None where the training process has died."""
+        answer = pickle.loads(self.future.result(timeout=timeout))
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, Died):
+            self.worker.death = answer
+            return None
+        return answer
+
+    def release(self) -> object:
+        """Let the result go."""
+        return self.future.release()
+
+
+class ClusterCrew:
+    """The workers of the cluster at an address. Those that come later train, too; those that leave are missed."""
+
+    def __init__(self, address: str, module: str) -> None:
+        """`module` is the training process that workers start: it reads a pickled `HostedStart`."""
+        self._address, self._module = address, module
+        self._flow = own_attempt().flow
+        self.workers: list[ClusterWorker] = []
+        self.inbox: queue.SimpleQueue[logging.LogRecord | Ending] = queue.SimpleQueue()
+        self._client: Any = None  # Dask's, which only the extra brings
+        self._dask_settings = ExitStack()
+        self._setting: Setting | None = None
+        self._sending: Sending | None = None
+        self._parcels: tuple[Parcel, Parcel] | None = None
+        self._attempts = 0
+        self._looked_at = self._alone_since = 0.0
+        self._refused: dict[str, str] = {}  # why, by address
+
+    def start(self, setting: Setting) -> None:
+        """Connect, and find the workers, once; InputError names those that cannot train as this machine does."""
+        if self._client is not None:
+            return
+        self._setting, self._sending = setting, self._say(setting)
+        self._client = self._connect()
+        self._client.subscribe_topic(topic_of(self._flow), self._receive)
+        self._parcels = data_parcel(setting), code_parcel(setting, kept_code())
+        self._alone_since = time.monotonic()
+        self._wait_for_workers()
+        logger.info("%d workers of the cluster at %s train", self._ready, self._address)
+
+    def next_attempt(self) -> int:
+        """Return the number of the next attempt, from 1."""
+        self._attempts += 1
+        return self._attempts
+
+    def join(self) -> None:
+        """Lease workers that have joined since, and see which can train. WorkersLostError without any for a while."""
+        if self._client is None or time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        if self._client.status not in ("running", "connecting"):
+            raise WorkersLostError(self._lost("its scheduler has gone"))
+        here = self._here()
+        if here is None:
+            return
+        known = {worker.at for worker in self.workers}
+        for at, about in here.items():
+            if at not in known and at not in self._refused:
+                self.workers.append(self._leased(str(about["name"]), at))
+        for worker in list(self.workers):
+            self._look_at(worker, is_here=worker.at in here)
+        self._alone_since = time.monotonic() if self._ready else self._alone_since
+        if time.monotonic() - self._alone_since > PATIENCE_SECONDS:
+            raise WorkersLostError(self._lost(f"for {PATIENCE_SECONDS:.0f} s no worker could train"))
+
+    def send(self, worker: ClusterWorker, job: Job) -> Ending:
+        """Send a job to a worker that can train; the ending comes into the inbox."""
+        assert self._client is not None
+        assert self._parcels is not None
+        message = pickle.dumps(Travelling(job, *self._parcels))
+        future = self._submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
+        ending = HostedEnding(future, worker)
+        future.add_done_callback(lambda _future: self.inbox.put(ending))
+        return ending
+
+    def cut_off(self, worker: ClusterWorker) -> None:
+        """Give up a worker whose answer does not come, or whose training process has died."""
+        worker.death = worker.death or Died("it does not answer")
+
+    def dead(self) -> list[ClusterWorker]:
+        """Return the workers that have left the cluster, or whose training process has died."""
+        return [worker for worker in self.workers if worker.death is not None]
+
+    def crash(self, worker: ClusterWorker, setting: Setting, job: Job | None) -> tuple[str, Crash | None]:
+        """Return how a worker ended, and count its death on the run of the trial that it was training."""
+        assert worker.death is not None
+        death = worker.death
+        trial = next((each for each in (job.trials if job else ()) if each.key == death.key), None)
+        if trial is None and job is not None and not death.key:
+            trial = trial_in_training(setting.store, setting.sweep, job.trials, job.attempt)
+        if trial is None:
+            return death.cause, None
+        added = Deaths(1, death.limit or death.cause, is_final=bool(death.limit))
+        counted = count_death(setting.store, setting.sweep, trial, added, own_attempt(self.next_attempt()))
+        if counted is None:
+            return death.cause, None
+        return death.cause, Crash(trial.number, counted.count, counted.reason, counted.is_final)
+
+    def replace(self, worker: ClusterWorker, is_futile: bool) -> None:
+        """Let the worker start another training process, if it is there and its starts are not futile."""
+        self.workers.remove(worker)
+        worker.lease.release()
+        starts = worker.futile_starts + 1 if is_futile else 0
+        if starts >= FUTILE_STARTS:
+            assert worker.death is not None
+            self._refuse(worker.at, worker.name, worker.death.cause)
+            return
+        if worker.at in (self._here() or {}):
+            self.workers.append(replace(self._leased(worker.name, worker.at), futile_starts=starts))
+
+    def close(self) -> None:
+        """Let all workers go: each ends its training at its next epoch, and what it has trained is written."""
+        for worker in self.workers:
+            worker.lease.release()
+        if self._client is not None:
+            with suppress(Exception):  # the sweep has ended
+                self._client.close(timeout=2)
+        self._client = None
+        self._dask_settings.close()
+
+    @property
+    def _ready(self) -> int:
+        return sum(bool(worker.address) for worker in self.workers)
+
+    def _here(self) -> dict[str, Any] | None:
+        """Return the workers by address; None if the scheduler does not answer now.
+
+        `scheduler_info` returns what the client has noted last, which is without workers every few seconds.
+        """
+        with suppress(OSError, TimeoutError):
+            answer = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=CONNECT_SECONDS)
+            found: dict[str, Any] = answer["workers"]
+            return found
+        return None
+
+    def _connect(self) -> Any:
+        import dask  # noqa: PLC0415 - an extra
+        from distributed import Client  # noqa: PLC0415
+
+        self._dask_settings.enter_context(dask.config.set(DASK))
+        try:
+            return Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            remedy = "start `dask scheduler` there, or correct the address"
+            if self._address.startswith("tls:"):
+                remedy += "; the certificates of tls:// are those of Dask's configuration (distributed.comm.tls)"
+            raise InputError(VARIABLE, f"no Dask scheduler answers at {self._address} ({reason}); {remedy}") from error
+
+    def _say(self, setting: Setting) -> Sending:
+        facts = shared_facts(read_settings().keras_backend)
+        mark = leave_mark(setting.store.root)
+        tracking = Tracking(setting.store.tracking_uri, setting.sweep.run_id, setting.store.is_local)
+        return Sending(self._flow, self._module, variables_of_results(), facts, setting.study.name, tracking, mark)
+
+    def _bring_to_others(self) -> None:
+        """Copy data and code to the sweep's artifacts, once, for a worker that does not see the flow's folder."""
+        assert self._setting is not None
+        assert self._parcels is not None
+        if self._parcels[0].run_id:
+            return
+        store, run = self._setting.store, self._setting.sweep.run_id
+        logger.info("data and code are copied to the tracking server: a worker does not see %s", store.root)
+        for parcel in self._parcels:
+            upload(parcel, store, run)
+        data, code = (replace(parcel, run_id=run) for parcel in self._parcels)
+        self._parcels = data, code
+
+    def _wait_for_workers(self) -> None:
+        """Wait until each worker can train or is refused, or for a minute; InputError if any is refused."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (self._ready and self._ready == len(self.workers)) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+            self._looked_at = 0.0
+            self.join()
+            if self._refused:
+                raise InputError(VARIABLE, "; ".join(self._refused.values()))
+
+    def _leased(self, name: str, at: str) -> ClusterWorker:
+        assert self._sending is not None
+        lease = self._submit(begin, self._sending, at=at)
+        return ClusterWorker(name, at=at, lease=lease, view=self._submit(sees, self._sending.mark, at=at))
+
+    def _look_at(self, worker: ClusterWorker, is_here: bool) -> None:
+        """Note that a worker can train, is refused, or has gone."""
+        status = worker.lease.status
+        if not is_here or (worker.address and status != "finished"):
+            worker.death = worker.death or Died("it has left the cluster")
+        elif status == "finished" and not worker.address and worker.view.status == "finished":
+            if not worker.view.result(timeout=CONNECT_SECONDS):
+                self._bring_to_others()
+            worker.address = worker.at
+        elif status == "error":
+            error = worker.lease.exception(timeout=CONNECT_SECONDS)
+            self.workers = [each for each in self.workers if each is not worker]
+            self._refuse(worker.at, worker.name, f"{error}" if not isinstance(error, ImportError) else _missing(error))
+
+    def _refuse(self, at: str, name: str, reason: str) -> None:
+        self._refused[at] = f"worker {name} at {at}: {reason}"
+        logger.warning("worker %s at %s is left out: %s", name, at, reason)
+
+    def _submit(self, function: Callable[..., Any], *values: Any, at: str) -> Any:
+        return self._client.submit(
+            function, *values, workers=[at], allow_other_workers=False, pure=False, retries=0, priority=1
+        )
+
+    def _receive(self, event: tuple[float, Any]) -> None:
+        self.inbox.put(read_record(event[1]))
+
+    def _lost(self, reason: str) -> str:
+        said = "".join(f"; {each}" for each in self._refused.values())
+        return (
+            f"{self._address}: {reason}{said}. Finished trials are kept; start the cluster, or `dask worker "
+            f"{self._address}` where Nightune is installed, and run the same command again"
+        )
+
+
+def _missing(error: ImportError) -> str:
+    return f"Nightune is not installed there, or in another version ({error})"
