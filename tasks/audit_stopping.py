@@ -23,7 +23,7 @@ def audits(setting: Setting) -> list[Trial]:
     share, study = setting.study.search.audit, setting.study
     if share is None:
         return []
-    results = [*finished_trials(setting.store, setting.sweep).values()]
+    results = setting.finished()
     candidates = stopped(results, study.search.epochs, _ended(setting, results))
     if not candidates:
         logger.info("audit · no trial was stopped")
@@ -38,8 +38,8 @@ def missing_audits(setting: Setting) -> list[Trial]:
 
 def record_audit(setting: Setting) -> Regret | None:
     """Write what stopping cost to the sweep's run; None without an audit."""
-    held, audited = (finished_trials(setting.store, setting.sweep, kind) for kind in ("trial", names.AUDIT))
-    results, sweep = [*held.values()], setting.sweep
+    audited = finished_trials(setting.store, setting.sweep, names.AUDIT)
+    results, sweep = setting.finished(), setting.sweep
     epochs, ended = setting.study.search.epochs, _ended(setting, results)
     found = regret_of(results, audited.values(), epochs, sweep.direction, ended)
     if found is not None:

@@ -46,7 +46,7 @@ def rules(setting: Setting) -> ConfirmationSection:
 
 def finalists(setting: Setting) -> list[TrialResult]:
     """Return the sweep's best ranked trials, best first, as many as the study confirms."""
-    results = leaderboard(finished_trials(setting.store, setting.sweep).values(), setting.sweep.direction)
+    results = leaderboard(setting.finished(), setting.sweep.direction)
     chosen = [result for result in results if result.is_ranked][: rules(setting).finalists]
     for result in chosen:
         refuse_changed(setting, result)
@@ -139,7 +139,7 @@ def fixed_weights(setting: Setting, result: TrialResult) -> "FixedWeights":
 
 def _search_scores(setting: Setting) -> list[float]:
     """Return the search scores of trials with the full budget; scores at a rung are not comparable with them."""
-    results = finished_trials(setting.store, setting.sweep).values()
+    results = setting.finished()
     return [each.objective for each in results if each.is_ranked and each.status is not Status.NOT_PROMOTED]
 
 

@@ -81,7 +81,8 @@ def repair(findings: list[Finding]) -> list[Finding]:
 def _database(store: Store) -> Iterator[Finding]:
     if not store.is_local:
         experiments = client(store).search_experiments(max_results=1)
-        yield Finding("store", True, f"the tracking server answers ({len(experiments)} or more experiments)")
+        what = "tracking server" if store.is_served else "database"
+        yield Finding("store", True, f"the {what} answers ({len(experiments)} or more experiments)")
         return
     path = store.root / "mlflow.db"
     with closing(sqlite3.connect(path)) as database:
@@ -137,7 +138,8 @@ def _incomplete_files(store: Store) -> Iterator[Finding]:
 
 
 def _lost_checkpoints(store: Store) -> Iterator[Finding]:
-    if not store.is_local:
+    """Find trials without their checkpoint, where artifacts are files: a server would be asked for each trial."""
+    if store.is_served:
         return
     for experiment in client(store).search_experiments(max_results=10_000):
         condition = f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"

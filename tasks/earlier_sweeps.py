@@ -15,7 +15,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
-from nightune.tasks.tracking.trials.rungs import rung_results
+from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.runs import as_trial, unfinished_runs
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
@@ -126,7 +126,8 @@ def _rungs(content: Content, study: Study) -> list[int]:
 
 def _observed(store: Store, sweep: Sweep, study: Study, rungs: Sequence[int]) -> Iterator[Observation]:
     """Yield what the sweep's trials were observed to reach at these epochs, by number."""
-    ended = [(epochs, list(map(_with_defaults, rung_results(store, sweep, epochs).values()))) for epochs in rungs]
+    held = KnownTrials(store, sweep)
+    ended = [(epochs, list(map(_with_defaults, held.results_at(epochs).values()))) for epochs in rungs]
     trials = {each.trial.number: each.trial for _, results in ended for each in results}
     points = {number: point_of(study.space, trial.params) for number, trial in trials.items()}
     known = [replace(trials[number], point=point) for number, point in points.items() if point is not None]

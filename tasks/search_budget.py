@@ -13,7 +13,6 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.ends import deadline, end_search, search_seconds
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import finished_runs, read_result
-from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.study.ends import total_epochs_problem, trials_since_best
@@ -37,7 +36,7 @@ def with_budget(setting: Setting, is_night: bool = False) -> Setting:
     budget = SearchBudget(
         study.search,
         replicates_after(study, is_night),
-        trained_here(store, sweep),
+        trained_here(store, sweep) if setting.known is None else setting.known.trained(),
         clock,
         local_time,
         earlier_seconds=search_seconds(store, sweep),
@@ -90,7 +89,7 @@ def record_end(setting: Setting) -> Setting:
     if budget is None or not budget.ended_by:
         return replace(setting, budget=None)
     if not sweep.ended_by:
-        trained = len(finished_trials(setting.store, sweep))
+        trained = len(setting.finished())
         logger.info("the search ends by search.%s · %d trials", budget.ended_by, trained)
         asked = setting.study.search.trials
         assert asked is not None  # of each search that may end early

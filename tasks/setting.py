@@ -7,6 +7,8 @@ from typing import Protocol
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.known_trials import KnownTrials
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
@@ -35,8 +37,15 @@ class Setting:
     budget: SearchBudget | None = None
     uses_history: bool = False  # of earlier sweeps
     workers: Workers | None = None  # None: this process trains
+    known: KnownTrials | None = None  # None: results are read from the store whenever they are needed
 
     @property
     def epochs(self) -> int:
         """The maximum number of epochs of a trial."""
         return self.study.search.epochs if self.rung is None else self.rung
+
+    def finished(self) -> list[TrialResult]:
+        """Return the results of the sweep's finished trials."""
+        if self.known is not None:
+            return self.known.results()
+        return list(finished_trials(self.store, self.sweep).values())

@@ -24,8 +24,9 @@ from nightune.tasks.tracking.sweeps.engines import record_engine
 from nightune.tasks.tracking.sweeps.findings import write_findings
 from nightune.tasks.tracking.sweeps.metric_code import write_metric_code
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep
+from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.rungs import rung_results
-from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
+from nightune.tasks.tracking.trials.trials import copy_as_reused, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
@@ -55,7 +56,8 @@ def start_sweep(
             write_findings(store, sweep, data.findings, findings)
             write_metric_code(store, sweep, metric_digest(study))
             record_data(store, study, sweep, data)
-        announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
+        known = KnownTrials(store, sweep)
+        announce_sweep(_started(study, sweep, known.results()))
         if not sweep.engine and not sweep.is_complete:
             logger.info("choosing the engine …" if request == "auto" else "checking the engine …")
             choice = select_engine(store, study, sweep.number, data, request)
@@ -64,7 +66,7 @@ def start_sweep(
             logger.info("engine %s · %s", choice.name, choice.reason)
         else:
             refuse_other_engine(study, sweep, request)
-    return Setting(store=store, sweep=sweep, study=study, data=data)
+    return Setting(store=store, sweep=sweep, study=study, data=data, known=known)
 
 
 def _started(study: Study, sweep: Sweep, results: Sequence[TrialResult]) -> SweepStarted:
@@ -127,12 +129,14 @@ def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialRes
     For a rung they are the results at its end, even if the trials have been trained further since.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    finished = rung_results(store, sweep, setting.epochs)
+    finished = _results_at(setting, trials)
     results = [finished[trial.key] for trial in trials if trial.key in finished]
     if not study.search.reuse:
         return results
     missing = {trial.key: trial for trial in trials if trial.key not in finished}
-    for key, earlier in reusable_trials(store, sweep, list(missing)).items():
+    known, keys = setting.known, list(missing)
+    found = reusable_trials(store, sweep, keys) if known is None else known.reusable(keys)
+    for key, earlier in found.items():
         try:
             reused = copy_as_reused(store, sweep, missing[key], earlier, setting.data)
         except RefusedRequestError as error:  # its checkpoint was pruned or deleted: train the trial again
@@ -140,7 +144,15 @@ def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialRes
             continue
         announce_trial(reused, study.objective.name)
         results.append(reused)
+        if known is not None:
+            known.add(reused)
     return results
+
+
+def _results_at(setting: Setting, trials: Sequence[Trial]) -> dict[str, TrialResult]:
+    if setting.known is None:
+        return rung_results(setting.store, setting.sweep, setting.epochs)
+    return setting.known.results_at(setting.epochs, [trial.key for trial in trials])
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from nightune.tasks.cohorts import REFUSED, training_order
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
-from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_with_workers import train_with_workers
 from nightune.tasks.trial.hopeless import counted, evidence, failed_message
@@ -29,7 +28,7 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
     if setting.workers is not None:
         return train_with_workers(setting, [trial for cohort in cohorts for trial in cohort])
     waiting = [list(cohort) for cohort in cohorts]
-    ended = list(finished_trials(setting.store, setting.sweep).values()) if waiting else []
+    ended = setting.finished() if waiting else []
     results: list[TrialResult] = []
     while waiting:
         cohort = _next(setting, waiting, [*ended, *results])

@@ -195,9 +195,15 @@ def importance_of_dimensions(setting: Setting) -> WhatMattered:
     study, epochs = setting.study, setting.study.brackets[0].rungs[0].epochs
     alike = [bracket for bracket in study.brackets if bracket.rungs[0].epochs == epochs]
     numbers = {number for bracket in alike for number in range(bracket.first, bracket.first + bracket.trials)}
-    results = rung_results(setting.store, setting.sweep, epochs).values()
+    results = _results_at(setting, epochs)
     comparable = [each for each in results if each.trial.number in numbers]
     return what_mattered(study.space, comparable, setting.sweep.direction, study.seed)
+
+
+def _results_at(setting: Setting, epochs: int) -> Iterable[TrialResult]:
+    if setting.known is None:
+        return rung_results(setting.store, setting.sweep, epochs).values()
+    return setting.known.results_at(epochs).values()
 
 
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:

@@ -51,8 +51,8 @@ class LedgerKeeper:
         self._setting, self._command, self._clock, self._meter = setting, command, clock, meter
         held = read_ledger(setting.store, setting.sweep)
         self._earlier = () if held is None else held.sessions
-        trained = (finished_trials(setting.store, setting.sweep, kind).values() for kind in ("trial", "replicate"))
-        self._is_whole = Ledger(self._earlier).has_all(chain.from_iterable(trained))
+        replicates = finished_trials(setting.store, setting.sweep, "replicate").values()
+        self._is_whole = Ledger(self._earlier).has_all(chain(setting.finished(), replicates))
         self._began = time.time() - sum(sum(phases.values()) for phases in clock.read().values())
         self.times = WorkerTimes(clock)
         self._trainings: list[Training] = []

@@ -20,6 +20,7 @@ from nightune.tasks.tracking.store.store import Store
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PASSWORD = "NIGHTUNE_UI_PASSWORD"
 USER = "admin"
+DATABASE_VARIABLE = "MLFLOW_BACKEND_STORE_URI"  # not an option: a command line, with a password, is open to all users
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
     """Serve until interrupted; pass the address to `announce` as soon as the server answers.
 
     StoreError if the host or the port cannot be served on, or if the host is open to the network, but the password or
-    the allowed hosts are missing; ServerStartError if the server does not answer.
+    the allowed hosts are missing; ServerStartError if the server does not answer. A store with a server has its pages
+    there: none are served.
     """
-    environment = os.environ | UI_ENVIRONMENT
+    if store.is_served:
+        announce(f"The store's server has its pages: {store.tracking_uri}")
+        return
+    environment = os.environ | UI_ENVIRONMENT | {DATABASE_VARIABLE: _from_any_folder(store.tracking_uri)}
     if access.is_open:
         environment |= _guarded(store, access)
     _require_place(access)
@@ -114,7 +119,6 @@ def ui_command(store: Store, access: Access) -> list[str]:
     guarded = ["--app-name", "basic-auth", "--allowed-hosts", ",".join(names)] if access.is_open else []
     return [
         *(sys.executable, "-P", "-m", "mlflow", "server"),
-        *("--backend-store-uri", _from_any_folder(store.tracking_uri)),
         *("--artifacts-destination", (store.root / "artifacts").as_uri()),
         *("--host", access.host, "--port", str(access.port), "--workers", "1"),
         *guarded,

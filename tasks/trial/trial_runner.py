@@ -98,7 +98,7 @@ class TrialRunner:
 
     def __init__(self, setting: Setting, trainer: Trainer, crash_log: CrashLog, worker: AtWorker | None = None) -> None:
         self._setting, self._trainer, self._crash_log, self._worker = setting, trainer, crash_log, worker
-        self._unfinished = worker.unfinished if worker else unfinished_runs(setting.store, setting.sweep)
+        self._unfinished: Mapping[str, Any] = worker.unfinished if worker else {}
         self._snapshot_plan = plan_snapshots(self._unfinished)
         self._ended: list[TrialResult] = []
         self._is_hopeless = False
@@ -110,6 +110,9 @@ class TrialRunner:
         the search's budget does not admit.
         """
         self._ended, self._is_hopeless = list(ended), False
+        if self._worker is None:
+            self._unfinished = self._runs_to_resume(trials)
+            self._snapshot_plan = plan_snapshots(self._unfinished)
         with BackgroundWriter[TrialResult]() as writer:
             trainings = [partial(self._train_and_submit, writer, trial) for trial in trials]
             if any(reads_earlier_curves(trial) for trial in trials):
@@ -117,6 +120,12 @@ class TrialRunner:
             else:
                 _run_side_by_side(self._trainer.engine, trainings)
             return writer.results()
+
+    def _runs_to_resume(self, trials: Sequence[Trial]) -> Mapping[str, Any]:
+        setting = self._setting
+        if setting.known is not None:
+            return setting.known.unfinished(trials)
+        return unfinished_runs(setting.store, setting.sweep)
 
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. An interrupted trial stays unfinished in MLflow, and a later process trains it again."""
@@ -142,6 +151,8 @@ class TrialRunner:
             written = next((file for each in CHECKPOINT_NAMES if (file := Path(name) / each).exists()), None)
             run_id = ended.log.finish(ended.trained.result, written if is_written else None)
         result = replace(ended.trained.result, run_id=run_id)
+        if self._setting.known is not None:
+            self._setting.known.add(result)
         announce_trial(result, self._setting.study.objective.name)
         return result
 
@@ -250,7 +261,7 @@ class TrialRunner:
             monitor=study.objective.name,
             direction=study.objective.direction,
             on_epoch=partial(self._log_epoch, trial, log, watch),
-            stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
+            stopping=stopping_inputs(setting, trial, recipe),
             until=setting.epochs,
             keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
             halted=halted,

@@ -18,7 +18,6 @@ from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.trials.attempts import OvertakenError, own_attempt
 from nightune.tasks.tracking.trials.rungs import results_of
-from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.trial.hopeless import counted, evidence, failed_message
 from nightune.tasks.workers.contract import Crew, Ending, Place
@@ -60,7 +59,7 @@ class Feed:
         for trial in sorted(trials, key=self._place):
             self._waiting.setdefault(self._place(trial).graph_key, []).append(trial)
         self._sent: dict[str, _Sent] = {}  # by the worker's name
-        self._before = list(finished_trials(setting.store, setting.sweep).values())
+        self._before = setting.finished()
         self._results: dict[str, TrialResult] = {}
         self._announced: set[str] = set()
         self._crashed: set[str] = set()  # keys of trials that have ended a process: each is trained alone
@@ -102,7 +101,7 @@ class Feed:
     def _job(self, trials: Sequence[Trial]) -> Job:
         setting, budget = self._setting, self._setting.budget
         return Job(
-            replace(setting, workers=None, budget=None),
+            replace(setting, workers=None, budget=None, known=None),
             tuple(trials),
             tuple(evidence([*self._before, *self._results.values()])),
             own_attempt(self._crew.next_attempt()),
@@ -221,7 +220,7 @@ class Feed:
     def _record(self, worker: Place, sent: _Sent, trained: Trained) -> None:
         setting, budget = self._setting, self._setting.budget
         results = {result.trial.key: result for result in trained.results}
-        self._results |= results
+        self._keep(results)
         self._halted_in.update(dict.fromkeys(results, worker.name))
         add_compilation(setting.store, setting.sweep, trained.compilation)
         self._put_back(sent, [trial for trial in sent.trials if trial.key not in results])
@@ -232,6 +231,12 @@ class Feed:
             write_search_seconds(setting.store, setting.sweep, budget.seconds)
             if budget.ended_by:
                 self._waiting.clear()
+
+    def _keep(self, results: dict[str, TrialResult]) -> None:
+        self._results |= results
+        if self._setting.known is not None:
+            for result in results.values():
+                self._setting.known.add(result)
 
     def _note_takeover(self, sent: _Sent, error: OvertakenError) -> None:
         self._takeovers.update(trial.key for trial in sent.trials)
@@ -265,7 +270,7 @@ class Feed:
         """Let the trials of a cohort that ended early wait again, except those that have a result in the store."""
         setting, budget = self._setting, self._setting.budget
         found = results_of(setting.store, setting.sweep, sent.trials, setting.epochs)
-        self._results |= found
+        self._keep(found)
         for key, result in found.items():
             if key not in self._announced:
                 announce_trial(result, setting.study.objective.name)

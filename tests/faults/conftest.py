@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,23 +38,27 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
 
 
 class TrackingServer:
-    """A real MLflow server on loopback, with its database and artifacts in a folder; it can be killed and started."""
+    """A real MLflow server on loopback, with its database and artifacts in a folder; it can be killed and started.
 
-    def __init__(self, folder: Path, port: int, backend: str | None = None) -> None:
+    `environment` names other places, in MLflow's own variables.
+    """
+
+    def __init__(self, folder: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
         self.folder, self.port = folder, port
-        self.database = folder / "mlflow.db"
+        self.database, self.log = folder / "mlflow.db", folder / f"server-{port}.log"
         self.address = f"http://127.0.0.1:{port}"
-        self._backend = backend or f"sqlite:///{self.database}"
-        self._process: subprocess.Popen[bytes] | None = None
+        places = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION")
+        own = (f"sqlite:///{self.database}", str(folder / "artifacts"))
+        self.environment = environment or dict(zip(places, own, strict=True))
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self._backend]
-        places = ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
-        with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *places, "--host", "127.0.0.1", "--port", str(self.port)],
-                env={**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(self.port)],
+                env={**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.environment},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -62,16 +66,16 @@ class TrackingServer:
             )
         deadline = time.monotonic() + 120
         while not self._answers():
-            assert self._process.poll() is None, (self.folder / "server.log").read_text()
+            assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def kill(self) -> None:
         """Kill it with all its workers."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
 
     def _answers(self) -> bool:
         try:

@@ -3,56 +3,35 @@
 Requires PostgreSQL's programs, `psycopg2`, and the permission to give a process another host name.
 """
 
-import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import TrackingServer, free_port
 from tests.faults.sweeps import Sweep, wait_until
+from tests.faults.team_store import postgresql_running
 
 TRIALS = 60
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 pytestmark = pytest.mark.nights
 
 
 @pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[str]:
-    """The address of a new database; its server runs as the user `postgres`, as it refuses to run as root."""
-    if not PROGRAMS or find_spec("psycopg2") is None or shutil.which("unshare") is None:
-        pytest.skip("no PostgreSQL here")
-    port, folder = free_port(), tmp_path / "postgresql"
-    folder.mkdir()
-    shutil.chown(folder, "postgres", "postgres")
-    for parent in (folder, *folder.parents):
-        parent.chmod(parent.stat().st_mode | 0o111)
-
-    def as_postgres(program: str, *options: str) -> None:
-        subprocess.run(["su", "postgres", "-c", " ".join([str(PROGRAMS[-1] / program), *options])], check=True)
-
-    options = f"'-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}'"
-    as_postgres("initdb", "-D", str(folder / "data"), "-A", "trust", ">", str(folder / "initdb.log"))
-    as_postgres("pg_ctl", "-D", str(folder / "data"), "-w", "-l", str(folder / "log"), "-o", options, "start")
-    as_postgres("createdb", "-h", "127.0.0.1", "-p", str(port), "mlflow")
-    yield f"postgresql://postgres@127.0.0.1:{port}/mlflow"
-    server = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(server, signal.SIGQUIT)
-
-
-@pytest.fixture
-def shared_server(postgresql: str, tmp_path: Path) -> Iterator[TrackingServer]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    server = TrackingServer(folder, free_port(), postgresql)
-    server.start()
-    yield server
-    server.kill()
+def shared_server(tmp_path: Path) -> Iterator[TrackingServer]:
+    """A server on PostgreSQL, with its artifacts in a folder."""
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare here, which gives a process another host name")
+    with postgresql_running() as database:
+        places = {
+            "MLFLOW_BACKEND_STORE_URI": database.create("mlflow"),
+            "MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path / "artifacts"),
+        }
+        server = TrackingServer(tmp_path, free_port(), environment=database.environment | places)
+        server.start()
+        yield server
+        server.kill()
 
 
 def on_machine(name: str, study: Path, server: TrackingServer, folder: Path) -> Sweep:

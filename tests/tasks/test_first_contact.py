@@ -73,7 +73,16 @@ def test_a_name_that_is_looked_up_for_long_is_not_waited_for(monkeypatch: pytest
     assert time.monotonic() - began < 10
 
 
-def test_a_database_that_accepts_is_asked_once(silent: socket.socket) -> None:
+def test_a_database_that_refuses_is_named_with_its_reason(
+    silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_refusal", lambda _: "no such database")
+    with pytest.raises(StoreError, match="no such database"):
+        require_answer(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/mlflow")
+
+
+def test_a_database_that_accepts_is_asked_once(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_refusal", lambda _: "")
     address = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/mlflow"
     require_answer(address)
     silent.close()

@@ -90,6 +90,18 @@ def test_passwords_of_addresses_inside_a_text_are_masked() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://u:a/b@db/mlflow", "mysql+pymysql://u:a@b@db/x", "postgresql://db/x?password=a/b&sslmode=a"],
+)
+def test_a_password_with_special_characters_or_among_options_is_masked(address: str) -> None:
+    shown = masked(f"cannot reach {address}: refused")
+    assert "a/b" not in shown
+    assert "a@b" not in shown
+    assert "***" in shown
+    assert shown.endswith(": refused")
+
+
 def test_a_run_whose_creation_was_not_answered_is_found_not_created_again(store: Store) -> None:
     experiment = study_experiment(store, "flowers")
     plain = client(store)._client

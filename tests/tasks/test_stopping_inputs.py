@@ -9,6 +9,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import make_trial
+from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
@@ -42,7 +43,7 @@ def test_median_gets_the_curves_of_the_trials_before_it_in_the_order_of_training
 
     def earlier(trial: Trial) -> list[tuple[float, ...]]:
         recipe = read_recipe(trial.params)
-        return list(stopping_inputs(store, sweep, study, trial, recipe).earlier_curves)  # type: ignore[arg-type]
+        return list(stopping_inputs(Setting(store, sweep, study, data), trial, recipe).earlier_curves)  # type: ignore[arg-type]
 
     assert earlier(trials[3]) == []
     assert earlier(trials[1]) == [(0.5, 0.25), (0.75, 0.5, 0.25)]
@@ -52,13 +53,13 @@ def test_median_gets_the_curves_of_the_trials_before_it_in_the_order_of_training
 def test_a_trial_that_failed_has_no_curve(store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData) -> None:
     finish(store, sweep, data, trial_of(0), [], Status.FAILED)
     later = trial_of(1)
-    inputs = stopping_inputs(store, sweep, study, later, read_recipe(later.params))  # type: ignore[arg-type]
+    inputs = stopping_inputs(Setting(store, sweep, study, data), later, read_recipe(later.params))  # type: ignore[arg-type]
     assert inputs.earlier_curves == []
 
 
-def test_other_rules_get_no_inputs(store: Store, sweep: Sweep, study: SmallStudy) -> None:
+def test_other_rules_get_no_inputs(store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData) -> None:
     trial = trial_of(1, **{"stopping.rule": "patience"})
-    inputs = stopping_inputs(store, sweep, study, trial, read_recipe(trial.params))  # type: ignore[arg-type]
+    inputs = stopping_inputs(Setting(store, sweep, study, data), trial, read_recipe(trial.params))  # type: ignore[arg-type]
     assert (inputs.earlier_curves, inputs.function) == ((), None)
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from urllib.parse import ParseResult, unquote, urlparse
 
 from nightune.tasks.tracking.registry.registry import CHAMPION, Version, models, versions
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.artifacts import list_files
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.records import first_line
 from nightune.tasks.tracking.store.store import Store, client
 
+MLMODEL = "MLmodel"  # each version has this file
 CROWNED = ("promoted", "forced")
 
 
@@ -48,5 +50,13 @@ def _lost_files(store: Store, version: Version) -> Iterator[str]:
     except RefusedRequestError as error:
         yield f"its files are not known ({first_line(error)})"
         return
-    if address.scheme == "file" and not (Path(unquote(address.path)) / "MLmodel").is_file():
-        yield f"its files are missing from {unquote(address.path)}"
+    place = unquote(address.path) if address.scheme == "file" else address.geturl()
+    if not _has_files(store, address):
+        yield f"its files are missing from {place}"
+
+
+def _has_files(store: Store, address: ParseResult) -> bool:
+    """Return whether a version has its first file, in a folder or where a server keeps it."""
+    if address.scheme == "file":
+        return (Path(unquote(address.path)) / MLMODEL).is_file()
+    return MLMODEL in list_files(store, address.geturl())

@@ -17,6 +17,12 @@ def put_artifact(store: Store, artifact_uri: str, file: Path, folder: str | None
     retry_call(lambda: artifacts.log_artifact(str(file), folder), store.tracking_uri)
 
 
+def list_files(store: Store, artifact_uri: str) -> list[str]:
+    """Return the names of the files and folders at an address of artifacts; empty if there are none."""
+    artifacts = _repository(store, artifact_uri)
+    return [str(file.path) for file in retry_call(lambda: artifacts.list_artifacts(None), store.tracking_uri)]
+
+
 def delete_artifacts(store: Store, run_id: str, path: str) -> None:
     """Delete a file or a folder among a run's artifacts."""
     artifacts = _repository(store, _artifact_uri(store, run_id))

@@ -26,7 +26,8 @@ def require_database(tracking_uri: str) -> None:
             _require_file(Path(address.database))
     except ModuleNotFoundError as error:
         said = f"{named} needs the Python package {error.name!r}, which is not installed"
-        raise StoreError(f"{said}. Install it, or unset the variable.") from error
+        how = "pip install 'nightune[postgresql]'" if error.name == "psycopg2" else "Install it"
+        raise StoreError(f"{said}. {how}, or unset the variable.") from error
     except NoSuchModuleError as error:
         said = f"{named} names a driver that SQLAlchemy does not know. Leave out '+DRIVER' for the usual one."
         raise StoreError(said) from error

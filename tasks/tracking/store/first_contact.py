@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from nightune.settings import read_settings
 from nightune.tasks.http import request_status
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.retry import masked
+from nightune.tasks.tracking.store.retry import in_one_line, masked
 
 CONNECT_SECONDS = 3.0
 LIMIT_SECONDS = 4.0  # in all: looking up a name has no limit of its own
+SERVERS = ("http://", "https://")
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 _reached: set[str] = set()  # addresses that have answered this process
@@ -29,6 +30,8 @@ def require_answer(tracking_uri: str) -> None:
     if tracking_uri in _reached or settings.supervisor is not None or settings.served_by is not None:
         return
     fault = _within_limit(lambda: _fault(tracking_uri))
+    if not fault and _names_a_database_host(tracking_uri):
+        fault = _within_limit(lambda: _refusal(tracking_uri), "")
     if fault:
         address = masked(tracking_uri).partition("?")[0]
         raise StoreError(
@@ -41,7 +44,7 @@ def require_answer(tracking_uri: str) -> None:
 def _fault(tracking_uri: str) -> str:
     """Say why the store does not answer; empty if it does."""
     try:
-        if tracking_uri.startswith(("http://", "https://")):
+        if tracking_uri.startswith(SERVERS):
             status = _status(tracking_uri, "/health")
             if status == 404:  # of another program, or of a service that has MLflow's interface but not this page
                 status = _status(tracking_uri, "/api/2.0/mlflow/experiments/search?max_results=1")
@@ -61,9 +64,31 @@ def _status(tracking_uri: str, page: str) -> int:
     return request_status("GET", tracking_uri.rstrip("/") + page, LIMIT_SECONDS, None, CONNECT_SECONDS)
 
 
-def _within_limit(question: Callable[[], str]) -> str:
+def _names_a_database_host(tracking_uri: str) -> bool:
+    try:
+        return not tracking_uri.startswith(SERVERS) and bool(urlsplit(tracking_uri).hostname)
+    except ValueError:
+        return False  # an address that only its driver reads
+
+
+def _refusal(tracking_uri: str) -> str:
+    """Say why a database does not let us in, such as a wrong password; empty if it does, or cannot be asked."""
+    from sqlalchemy import create_engine  # noqa: PLC0415 - takes a moment, and most stores are files or servers
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+
+    try:
+        create_engine(tracking_uri, poolclass=NullPool).connect().close()
+    except SQLAlchemyError as error:
+        return in_one_line(error)
+    except ImportError:
+        return ""  # require_database names the driver
+    return ""
+
+
+def _within_limit(question: Callable[[], str], without_answer: str = "no answer") -> str:
     answers: list[str] = []
     thread = threading.Thread(target=lambda: answers.append(question()), daemon=True)
     thread.start()
     thread.join(LIMIT_SECONDS)
-    return answers[0] if answers else "no answer"
+    return answers[0] if answers else without_answer

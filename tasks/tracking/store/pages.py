@@ -27,7 +27,7 @@ NOT_RUNNING = Pages(f"http://127.0.0.1:{DEFAULT_PORT}")
 
 def find_pages(store: Store) -> Pages:
     """Return the pages of a store: its server's, those of a running `nightune ui`, or where one would serve them."""
-    if store.tracking_uri.startswith(("http://", "https://")):
+    if store.is_served:
         return Pages(store.tracking_uri, is_running=True, is_local=False)
     with suppress(OSError, UnicodeDecodeError):
         address = _file(store).read_text(encoding="utf-8")

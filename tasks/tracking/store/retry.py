@@ -20,6 +20,7 @@ from nightune.phases import TRACKING, WAITING, phase
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreLostError
+from nightune.tasks.tracking.store.storable import storable
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -33,6 +34,7 @@ TRANSIENT_WORDS = re.compile(
     r"|Max retries exceeded|[Cc]onnection|timed out|Read-only file system|No space left"
 )
 
+FILES = ("log_dict", "log_text")  # may have any text
 READING = ("download_artifacts", "list_artifacts")  # a missing file is an OSError
 
 logger = logging.getLogger("nightune")
@@ -99,7 +101,9 @@ class RetryingClient:
         method = getattr(self._client, name)
         if not callable(method):
             return method
-        return lambda *values, **options: self._call(name, lambda: method(*values, **options))
+        if name in FILES:
+            return lambda *values, **options: self._call(name, lambda: method(*values, **options))
+        return lambda *values, **options: self._call(name, lambda: method(*storable(values), **storable(options)))
 
     def _call(self, name: str, action: Callable[[], Any]) -> Any:
         """Retry a call; turn MLflow's own error into ours."""
@@ -115,10 +119,10 @@ class RetryingClient:
     def create_run(self, experiment_id: str, *, tags: dict[str, str], **options: Any) -> Any:
         """Create a run; after a fault, search by a unique tag whether it was created."""
         mark = uuid.uuid4().hex
-        marked = {**tags, names.REQUEST: mark}
+        marked = storable({**tags, names.REQUEST: mark})
 
         def create() -> Any:
-            return self._client.create_run(experiment_id, tags=marked, **options)
+            return self._client.create_run(experiment_id, tags=marked, **storable(options))
 
         def find_or_create() -> Any:
             found = self._client.search_runs([experiment_id], names.tag_equals(names.REQUEST, mark), max_results=1)
@@ -129,7 +133,7 @@ class RetryingClient:
 
 def transient_fault(error: BaseException) -> str | None:
     """Describe the fault in one line if it is transient, else None."""
-    text = _in_one_line(error)
+    text = in_one_line(error)
     library = type(error).__module__.partition(".")[0]
     if isinstance(error, OSError) and (error.errno in TRANSIENT_ERRNOS or "No space left" in str(error)):
         return text  # HDF5 reports it only in its text
@@ -140,7 +144,7 @@ def transient_fault(error: BaseException) -> str | None:
     return None
 
 
-def _in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """Extract the cause from the texts of MLflow and SQLAlchemy, without the secrets of addresses."""
     text = str(error).strip()
     cause = re.search(r"\((?:sqlite3|psycopg2?|pymysql)[.\w]*\) ([^\n]+)|Caused by \w+\((.+)\)", text)
@@ -149,8 +153,10 @@ def _in_one_line(error: BaseException) -> str:
 
 
 def masked(text: str) -> str:
-    """Return the text with the passwords and tokens of its addresses masked."""
-    return re.sub(r"(\w[\w+.-]*://)[^/@\s]+@", r"\1***@", text)
+    """Return the text with the passwords and tokens of its addresses masked; those of databases may have any `/`."""
+    shown = re.sub(r"((?:postgresql|mysql|mssql)[\w+]*://)[^\s'\"]+@", r"\1***@", text)
+    shown = re.sub(r"(\w[\w+.-]*://)[^/@\s]+@", r"\1***@", shown)
+    return re.sub(r"([?&]\w*(?:password|pwd|token)=)[^&\s'\"]+", r"\1***", shown, flags=re.IGNORECASE)
 
 
 def _limit_seconds() -> float:
@@ -161,7 +167,7 @@ def _limit_seconds() -> float:
 
 def _refused_message(address: str, error: Exception) -> str:
     return (
-        f"{masked(address)}: MLflow reports: {_in_one_line(error)} If this was deleted or changed on MLflow's pages, "
+        f"{masked(address)}: MLflow reports: {in_one_line(error)} If this was deleted or changed on MLflow's pages, "
         "restore it there; `nightune doctor` lists damaged records."
     )
 

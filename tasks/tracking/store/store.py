@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from nightune.tasks.tracking.store.database_address import require_database
-from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.first_contact import require_answer
 from nightune.tasks.tracking.store.prepared_databases import place_prepared
 from nightune.tasks.tracking.store.relocate import relocate
@@ -23,6 +23,7 @@ from nightune.tasks.tracking.store.retry import RetryingClient, masked
 logger = logging.getLogger("nightune")
 STORE_LOCK_SECONDS = 300.0
 DATABASE = "mlflow.db"
+MAXIMUM_LOCATION = 157  # characters: MLflow's column for the address of a run's artifacts has 200, with the run's part
 MAKING = ".making-"  # prefix of the folder in which a database is created
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -56,6 +57,11 @@ class Store:
     def is_local(self) -> bool:
         """True if this process writes the database directly."""
         return self.tracking_uri.startswith("sqlite:")
+
+    @property
+    def is_served(self) -> bool:
+        """True if a tracking server writes the database, and keeps the artifacts."""
+        return self.tracking_uri.startswith(("http://", "https://"))
 
 
 def open_store(root: Path, tracking_uri: str | None = None, creates_folder: bool = True) -> Store:
@@ -114,15 +120,37 @@ def client(store: Store) -> Any:
 
 
 def study_experiment(store: Store, name: str) -> str:
-    """Return the id of the study's experiment; create it if needed, with its artifacts in the store's folder."""
+    """Return the id of the study's experiment; create it if needed.
+
+    Its artifacts lie in the store's folder, or where the server of the store keeps them. StoreError if the address of
+    that folder is too long for a database other than SQLite.
+    """
     mlflow_client = client(store)
     experiment = mlflow_client.get_experiment_by_name(name)
     if experiment is None:
-        location = (store.root / "artifacts" / name).as_uri() if store.is_local else None
-        return str(mlflow_client.create_experiment(name, artifact_location=location))
+        try:
+            return str(mlflow_client.create_experiment(name, artifact_location=_location(store, name)))
+        except RefusedRequestError as error:
+            if error.code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = mlflow_client.get_experiment_by_name(name)  # another machine has created it meanwhile
     if experiment.lifecycle_stage == "deleted":
         mlflow_client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+def _location(store: Store, name: str) -> str | None:
+    """Return the address of the folder of a study's artifacts; None if a server chooses it."""
+    if store.is_served:
+        return None
+    location = (store.root / "artifacts" / name).as_uri()
+    if not store.is_local and len(location) > MAXIMUM_LOCATION:
+        raise StoreError(
+            f"{store.root}: {masked(store.tracking_uri)} keeps addresses of artifacts of {MAXIMUM_LOCATION} characters "
+            f"at most, and {location} has {len(location)}. Set NIGHTUNE_STORE to a folder with a shorter path, or run "
+            "`mlflow server` on that database (docs/stores.md)."
+        )
+    return location
 
 
 def _create_once(store: Store) -> None:

@@ -24,18 +24,19 @@ def rung_results(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResu
     """
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
     runs = sweep_runs(store, sweep, condition)
-    results = whole_records(runs, lambda run: _at(store, run, epochs))
+    results = whole_records(runs, lambda run: result_at(store, run, epochs))
     return {result.trial.key: result for result in results if result is not None}
 
 
 def results_of(store: Store, sweep: Sweep, trials: Iterable[Trial], epochs: int) -> dict[str, TrialResult]:
     """Read the results of these trials or replicates as `rung_results` does: each by its key, not all of the sweep."""
     runs = [run for trial in trials if (run := run_of_trial(store, sweep, trial.key)) is not None]
-    results = whole_records(runs, lambda run: _at(store, run, epochs))
+    results = whole_records(runs, lambda run: result_at(store, run, epochs))
     return {result.trial.key: result for result in results if result is not None}
 
 
-def _at(store: Store, run: Any, epochs: int) -> TrialResult | None:
+def result_at(store: Store, run: Any, epochs: int) -> TrialResult | None:
+    """Read a trial's result as of an epoch from its run; None if it was not trained so far and has not ended."""
     logged_until = run_record(run).integer(names.RUNG, 0)
     if is_finished(run):
         result = read_result(run)

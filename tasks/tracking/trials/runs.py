@@ -1,10 +1,11 @@
 """Find the runs of trials in MLflow, check whether they are finished, and read their results."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.records import run_record
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
@@ -32,10 +33,19 @@ def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[A
 
 def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
     """Return the sweep's runs to resume, by trial key: interrupted by a kill, or halted at a rung."""
+    return _open_runs(store, sweep, [status for status in Status if status != Status.NOT_PROMOTED])
+
+
+def interrupted_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
+    """Return the sweep's runs that a kill interrupted, by trial key; few, however many halted at a rung."""
+    return _open_runs(store, sweep, list(Status))
+
+
+def _open_runs(store: Store, sweep: Sweep, final: Sequence[Status]) -> dict[str, Any]:
+    """Return the runs that have not ended, or whose status is none of the final ones."""
     ours = names.tag_equals(names.SWEEP, sweep.id)
     not_ended = "attributes.status != 'FINISHED' and attributes.status != 'FAILED'"
-    final = [str(status) for status in Status if status != Status.NOT_PROMOTED]
-    not_final = " and ".join(names.tag_differs(names.STATUS, status) for status in final)
+    not_final = " and ".join(names.tag_differs(names.STATUS, str(status)) for status in final)
     runs = [run for condition in (not_ended, not_final) for run in sweep_runs(store, sweep, f"{ours} and {condition}")]
     return {run.data.tags[names.TRIAL_KEY]: run for run in runs if names.TRIAL_KEY in run.data.tags}
 
@@ -45,20 +55,26 @@ def sweep_runs(store: Store, sweep: Sweep, condition: str) -> Iterator[Any]:
 
     The tag with the sweep's id does not suffice: runs that lost their sweep, or were moved, may have it.
     """
-    trials: set[str] | None = None
+    trials: dict[str, bool] = {}  # runs that are parents, and whether they are trials of the sweep
     for run in find_runs(store, sweep.experiment_id, condition):
-        parent = run.data.tags.get(names.MLFLOW_PARENT)
+        parent = run.data.tags.get(names.MLFLOW_PARENT, "")
         if run.data.tags.get(names.KIND) in ("replicate", names.AUDIT):
-            trials = _trial_runs(store, sweep) if trials is None else trials
-            if parent in trials:
+            if parent not in trials:
+                trials[parent] = _is_trial(store, sweep, parent)
+            if trials[parent]:
                 yield run
         elif parent == sweep.run_id:
             yield run
 
 
-def _trial_runs(store: Store, sweep: Sweep) -> set[str]:
-    condition = f"{names.tag_equals(names.MLFLOW_PARENT, sweep.run_id)} and {names.tag_equals(names.SWEEP, sweep.id)}"
-    return {str(run.info.run_id) for run in find_runs(store, sweep.experiment_id, condition)}
+def _is_trial(store: Store, sweep: Sweep, run_id: str) -> bool:
+    """Return whether a run, which may be deleted, is one of the sweep's trials: few are parents, of many."""
+    try:
+        run = client(store).get_run(run_id)
+    except RefusedRequestError:
+        return False
+    tags, is_active = run.data.tags, run.info.lifecycle_stage == "active"
+    return is_active and (tags.get(names.MLFLOW_PARENT), tags.get(names.SWEEP)) == (sweep.run_id, sweep.id)
 
 
 def is_finished(run: Any) -> bool:

@@ -1,10 +1,10 @@
 """Store trials in MLflow: one child run each, written in few batches, and found by its key."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import whole_records
@@ -36,12 +36,26 @@ def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str
     over a limit of their model.
     """
     wanted = set(keys)
-    runs = find_runs(
-        store, sweep.experiment_id, f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"
-    )
-    candidates = (run for run in runs if run.data.tags.get(names.TRIAL_KEY) in wanted and is_finished(run))
-    found = whole_records(candidates, read_result)
+    return reusable_of(run for run in _ended_trials(store, sweep) if run.data.tags.get(names.TRIAL_KEY) in wanted)
+
+
+def reusable_runs(store: Store, sweep: Sweep) -> dict[str, list[str]]:
+    """Return the runs of all trials of the study that have ended, by key."""
+    found: dict[str, list[str]] = {}
+    for run in _ended_trials(store, sweep):
+        found.setdefault(run.data.tags.get(names.TRIAL_KEY, ""), []).append(str(run.info.run_id))
+    return found
+
+
+def reusable_of(runs: Iterable[Any]) -> dict[str, TrialResult]:
+    """Return the results of those runs that can be reused, by key."""
+    found = whole_records((run for run in runs if is_finished(run)), read_result)
     return {result.trial.key: result for result in found if result.status not in NOT_REUSED}
+
+
+def _ended_trials(store: Store, sweep: Sweep) -> Iterator[Any]:
+    condition = f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"
+    return find_runs(store, sweep.experiment_id, condition)
 
 
 def read_curve(store: Store, run_id: str, name: str) -> list[float]:

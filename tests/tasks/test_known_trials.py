@@ -1,0 +1,161 @@
+"""A command reads a sweep once: what it knows since equals what the store holds, and few runs are asked for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.setting import Setting
+from nightune.tasks.start_sweep import already_finished
+from nightune.tasks.tracking.store import retry
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.known_trials import KnownTrials
+from nightune.tasks.tracking.trials.rungs import rung_results
+from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.trial_log import TrialLog
+from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reusable_trials
+from nightune.tuning.trial import Status, Trial, TrialResult
+from tests.tasks.conftest import SmallStudy, result_of
+
+HALTED, STOPPED, FAILED = Status.NOT_PROMOTED, Status.STOPPED_EARLY, Status.FAILED
+Train = Callable[..., TrialResult]
+
+
+def trial_of(number: int) -> Trial:
+    return Trial(number=number, params={"optimizer": "sgd"}, seed=number, key=f"{number:016}")
+
+
+@pytest.fixture
+def train(store: Store, sweep: Sweep, data: PreparedData) -> Train:
+    """Train a trial to an epoch, further if it has halted before, and return its result."""
+
+    def to(number: int, status: Status, epochs: int) -> TrialResult:
+        trial = trial_of(number)
+        log = TrialLog(store, sweep, trial, {}, data)
+        for epoch in range(1, epochs + 1):
+            log.log_epoch(epoch, {"loss": 1.0, "val_loss": 1.0 / epoch, "updates": epoch, "examples": 3 * epoch})
+        result = result_of(trial, status=status, epochs=epochs, best_epoch=0 if status is FAILED else 1)
+        result = replace(result, updates=epochs, examples=3 * epochs)
+        return replace(result, run_id=log.finish(result, None))
+
+    return to
+
+
+def in_store(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResult]:
+    return rung_results(store, sweep, epochs)
+
+
+def test_what_is_read_equals_what_the_store_holds_at_each_rung(store: Store, sweep: Sweep, train: Train) -> None:
+    train(0, HALTED, 2)
+    train(1, HALTED, 2)
+    train(1, HALTED, 4)
+    train(2, HALTED, 2)
+    train(2, Status.COMPLETED, 8)
+    train(3, STOPPED, 1)
+    train(4, FAILED, 0)
+    known = KnownTrials(store, sweep)
+    assert {result.trial.key: result for result in known.results()} == finished_trials(store, sweep)
+    for epochs in (2, 4, 8):
+        assert known.results_at(epochs) == in_store(store, sweep, epochs)
+    keys = [trial_of(number).key for number in (1, 3, 9)]
+    assert list(known.results_at(4, keys)) == keys[:2]
+
+
+def test_what_is_added_equals_what_the_store_holds_at_each_rung(store: Store, sweep: Sweep, train: Train) -> None:
+    known = KnownTrials(store, sweep)
+    assert known.results() == []
+    for number, status, epochs in ((0, HALTED, 2), (1, HALTED, 2), (1, HALTED, 4), (2, STOPPED, 1)):
+        known.add(train(number, status, epochs))
+        assert {result.trial.key: result for result in known.results()} == finished_trials(store, sweep)
+        for rung in (2, 4, 8):
+            assert known.results_at(rung) == in_store(store, sweep, rung)
+
+
+def test_the_runs_to_resume_are_those_of_the_trials_that_halted_and_those_that_a_kill_left(
+    store: Store, sweep: Sweep, data: PreparedData, train: Train
+) -> None:
+    for number in range(3):
+        train(number, HALTED, 2)
+    train(3, STOPPED, 2)
+    TrialLog(store, sweep, trial_of(4), {}, data)._open()
+    known = KnownTrials(store, sweep)
+    everything = unfinished_runs(store, sweep)
+    found = known.unfinished([trial_of(number) for number in (1, 3, 7)])
+    assert {key: run.info.run_id for key, run in found.items()} == {
+        trial_of(number).key: everything[trial_of(number).key].info.run_id for number in (1, 4)
+    }
+    client(store).delete_run(found[trial_of(1).key].info.run_id)
+    assert list(known.unfinished([trial_of(1)])) == [trial_of(4).key]
+
+
+def test_a_replicate_is_not_among_the_trials(store: Store, sweep: Sweep) -> None:
+    known = KnownTrials(store, sweep)
+    known.add(result_of(replace(trial_of(0), replicate=1, replicate_of="r")))
+    assert known.results() == []
+
+
+def test_copied_trials_have_cost_the_sweep_nothing(
+    store: Store, sweep: Sweep, data: PreparedData, train: Train
+) -> None:
+    earlier = replace(train(0, Status.COMPLETED, 2), best_epoch=0)  # no checkpoint to copy
+    copy_as_reused(store, sweep, trial_of(1), earlier, data)
+    known = KnownTrials(store, sweep)
+    assert [result.trial.number for result in known.trained()] == [0]
+    assert len(known.results()) == 2
+
+
+def test_earlier_trials_are_found_by_key_as_before(store: Store, sweep: Sweep, train: Train) -> None:
+    train(0, Status.COMPLETED, 2)
+    train(1, FAILED, 0)
+    train(2, HALTED, 2)
+    keys = [trial_of(number).key for number in range(4)]
+    later = replace(sweep, id="flowers-1", run_id="none")
+    assert KnownTrials(store, later).reusable(keys) == reusable_trials(store, later, keys)
+    assert len(reusable_trials(store, later, keys)) == 1
+
+
+def test_no_query_that_a_sweep_repeats_returns_its_trials_again(
+    store: Store,
+    sweep: Sweep,
+    study: SmallStudy,
+    data: PreparedData,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(12):
+        train(number, HALTED if number % 2 else STOPPED, 2)
+    study.search.values["reuse"] = False
+    monkeypatch.setattr(study.search, "reuse", False, raising=False)
+    setting = Setting(store, sweep, study, data, rung=2, known=KnownTrials(store, sweep))  # type: ignore[arg-type]
+    trials = [trial_of(number) for number in range(14)]
+    returned: list[int] = []
+    call = retry.RetryingClient._call
+
+    def counted(self: Any, name: str, action: Callable[[], Any]) -> Any:
+        found = call(self, name, action)
+        returned.append(len(found) if name == "search_runs" else 1)
+        return found
+
+    monkeypatch.setattr(retry.RetryingClient, "_call", counted)
+    assert len(already_finished(setting, trials)) == 12
+    assert len(setting.finished()) == 12
+    assert setting.known is not None
+    assert len(setting.known.unfinished(trials[12:])) == 0
+    assert max(returned, default=0) <= 10
+    assert len(returned) <= 60  # the histories of the trials that halted at this rung
+
+
+def test_one_read_asks_for_the_whole_sweep_in_pages(store: Store, sweep: Sweep, train: Train, tmp_path: Path) -> None:
+    from nightune.tasks.tracking.trials import runs
+
+    for number in range(5):
+        train(number, STOPPED, 1)
+    runs_per_page, runs.PAGE = runs.PAGE, 2
+    try:
+        assert len(KnownTrials(store, sweep).results()) == 5
+    finally:
+        runs.PAGE = runs_per_page
