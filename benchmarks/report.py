@@ -1,4 +1,7 @@
-"""The measurements of `trials_per_hour.py` as Markdown and as a chart: python benchmarks/report.py RESULTS CHART.svg"""
+"""The measurements of `trials_per_hour.py` as Markdown and as a chart: python benchmarks/report.py RESULTS CHART.svg
+
+The file may also hold those of `whole_command.py`, whose seconds are of the whole command.
+"""
 
 import json
 import statistics
@@ -8,14 +11,31 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-ROW_PIXELS, LEFT_PIXELS, WIDTH_PIXELS, BAR_PIXELS = 26, 220, 760, 430
+ROW_PIXELS, LEFT_PIXELS, WIDTH_PIXELS, BAR_PIXELS = 26, 270, 810, 430
 OURS, OTHERS = "#2f6f9f", "#9aa5ad"
 NAIVE, FIT = "naive", "nightune fit"
+TITLES = {
+    "studies/digits": "The whole command on studies/digits.toml, start-up and report included",
+    "dropout": "Dense network with dropout",
+    "cnn_dropout": "Convolutional network with dropout",
+    "lstm": "LSTM with dropout over 64 steps",
+    "keras_io_text": "Text model with embedding and dropout",
+    "mlp": "Best case: dense network without dropout",
+}
 
 
 def measurements(file: Path) -> list[dict[str, Any]]:
     """Read the measurements made so far; an empty list if there is no file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _as_contender(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return a measurement with the fields of `trials_per_hour.py`."""
+    if "command" not in measured:
+        return measured
+    name = NAIVE if measured["command"].startswith(NAIVE) else measured["command"]
+    return measured | {"contender": name, "seconds_compiled": None}
 
 
 def markdown(file: Path) -> str:
@@ -55,13 +75,15 @@ def _series(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 
 def _tables(file: Path) -> Iterator[tuple[tuple[str, int], list[dict[str, Any]]]]:
     """Yield model and number of trials, and their measurements."""
-    known = measurements(file)
+    known = list(map(_as_contender, measurements(file)))
     for key in dict.fromkeys((each["model"], each["trials"]) for each in known):
         yield key, [each for each in known if (each["model"], each["trials"]) == key]
 
 
 def _machine(known: Sequence[dict[str, Any]]) -> str:
     last = known[-1]
+    if "packages" not in last:
+        return str(last["machine"])
     versions = ", ".join(f"{name} {version}" for name, version in last["packages"].items())
     peers = {
         each["contender"]: each["package"] for each in known if each["contender"] in ("keras-tuner", "optuna", "ray")
@@ -72,11 +94,12 @@ def _machine(known: Sequence[dict[str, Any]]) -> str:
 
 
 def chart(file: Path) -> str:
-    """Draw the trials per hour as bars from zero, as SVG."""
+    """Draw the trials per hour as bars from zero, as SVG, with ratios to the naive loop or, without it, to `fit`."""
     drawn, top = [], 8
     for (model, trials), known in _tables(file):
-        rows = list(summary(known))
-        title = f"{escape(model)}, {trials} trials: trials per hour"
+        to = NAIVE if any(each["contender"] == NAIVE for each in known) else FIT
+        rows = list(summary(known, to))
+        title = f"{escape(TITLES.get(model, model))}, {trials} trials: trials per hour · times {to}"
         drawn.append(f'<text x="8" y="{top + 16}" font-weight="bold">{title}</text>')
         top += ROW_PIXELS
         most = max(3600 * trials / seconds for _, seconds, _, _ in rows)
