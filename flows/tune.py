@@ -30,13 +30,20 @@ from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_err
 from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
-from nightune.tasks.tracking.sweeps.proposals import read_proposals, write_proposals
+from nightune.tasks.tracking.sweeps.beliefs import read_beliefs, write_beliefs
+from nightune.tasks.tracking.sweeps.proposals import (
+    read_expectations,
+    read_proposals,
+    write_expectations,
+    write_proposals,
+)
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
 from nightune.tasks.workers.local_workers import local_workers
 from nightune.tasks.workers.requirements import refuse_shared_gpu, refuse_unusable_workers
 from nightune.tasks.write_report import SweepReport, write_report
+from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
@@ -99,9 +106,11 @@ def search(setting: Setting) -> Setting:
     """
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
+    proposed: list[Trial] = []
     choose = chooser(setting)
     for bracket in setting.study.brackets:
         trials = remaining = choose(bracket, history)
+        proposed += trials
         ended: list[tuple[int, list[TrialResult]]] = []
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
@@ -110,10 +119,21 @@ def search(setting: Setting) -> Setting:
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
+        history += observed(trials, ended, setting.sweep.direction)
         if has_ended(setting, latest.values()):
             break
-        history += observed(trials, ended, setting.sweep.direction)
+    believe(setting, proposed, history)
     return record_end(setting)
+
+
+def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observation]) -> None:
+    """Record what the search believes where a model proposed its trials, and how well its expectations came true."""
+    study, sweep = setting.study, setting.sweep
+    if sweep.is_complete and read_beliefs(setting.store, sweep) is not None:
+        return
+    if any(is_proposed(study.search, bracket) for bracket in study.brackets):
+        seed = study.sweep_seed(sweep.number)
+        write_beliefs(setting.store, sweep, beliefs(study.space, trials, history, sweep.direction, seed))
 
 
 def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
@@ -123,7 +143,7 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     are the points that were best in earlier sweeps.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    recorded = dict(read_proposals(store, sweep))
+    recorded, expected = dict(read_proposals(store, sweep)), dict(read_expectations(store, sweep))
     has_history = uses_history(setting)
     if has_history and not recorded:
         recorded |= begin_with_best(setting)
@@ -133,11 +153,14 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
         is_by_model = is_proposed(study.search, bracket)
         kept = recorded.get(bracket.first if is_by_model else 0, [])
         seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept)
+        known = expected.get(bracket.first, [])
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, known)
         if is_by_model:
             announce_round(bracket, len(seen))
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
+                expected[bracket.first] = [trial.expected for trial in trials]
+                write_expectations(store, sweep, expected)
                 write_proposals(store, sweep, recorded)
         return trials
 
