@@ -14,7 +14,7 @@ from nightune.models.kept_code import code_kept
 from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
 from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
-from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
+from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules, with_rules
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier, uses_history
 from nightune.tasks.load_study import load_study
@@ -179,6 +179,7 @@ def confirm(setting: Setting) -> Confirmation | None:
     """Train the missing replicates of the finalists and choose the winner; None if the study confirms none."""
     if rules(setting).finalists == 0:
         return None
+    setting = with_rules(setting)
     with stage(CONFIRMATION):
         train_replicates(setting, finalists(setting))
         confirmation = confirm_finalists(setting)

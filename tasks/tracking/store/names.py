@@ -46,6 +46,7 @@ BEST_TRIAL = "nightune.best_trial"  # of the search
 PROPOSED = "nightune.proposed"  # how many points a model proposed so far; they are in PROPOSALS_FILE
 PREDICTED = "nightune.predicted"  # of how many trials what a model expected is compared with what they reached
 BEGAN_FROM = "nightune.began_from"  # the earlier sweep whose best points are its first trials
+CONFIRMING = "nightune.confirming"  # finalists and seeds for each, where the study leaves them to the search, as JSON
 CONFIRMED_TRIAL = "nightune.confirmed_trial"
 MATTERED_MOST = "nightune.mattered_most"
 TEST_READS = "nightune.test_reads"
