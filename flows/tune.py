@@ -15,7 +15,7 @@ from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
 from nightune.settings import read_settings
 from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
-from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
+from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules, with_rules
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
 from nightune.tasks.first_points import choose_first_points
@@ -32,12 +32,20 @@ from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_err
 from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
-from nightune.tasks.tracking.sweeps.proposals import count_of_portfolio, read_proposals, write_proposals
+from nightune.tasks.tracking.sweeps.beliefs import read_beliefs, write_beliefs
+from nightune.tasks.tracking.sweeps.proposals import (
+    count_of_portfolio,
+    read_expectations,
+    read_proposals,
+    write_expectations,
+    write_proposals,
+)
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
 from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
 from nightune.tasks.write_report import SweepReport, write_report
+from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
@@ -101,9 +109,11 @@ def search(setting: Setting) -> Setting:
     """
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
+    proposed: list[Trial] = []
     choose = chooser(setting)
     for bracket in setting.study.brackets:
         trials = remaining = choose(bracket, history)
+        proposed += trials
         ended: list[tuple[int, list[TrialResult]]] = []
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
@@ -112,10 +122,21 @@ def search(setting: Setting) -> Setting:
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
+        history += observed(trials, ended, setting.sweep.direction)
         if has_ended(setting, latest.values()):
             break
-        history += observed(trials, ended, setting.sweep.direction)
+    believe(setting, proposed, history)
     return record_end(setting)
+
+
+def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observation]) -> None:
+    """Record what the search believes where a model proposed its trials, and how well its expectations came true."""
+    study, sweep = setting.study, setting.sweep
+    if sweep.is_complete and read_beliefs(setting.store, sweep) is not None:
+        return
+    if any(is_proposed(study.search, bracket) for bracket in study.brackets):
+        seed = study.sweep_seed(sweep.number)
+        write_beliefs(setting.store, sweep, beliefs(study.space, trials, history, sweep.direction, seed))
 
 
 def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
@@ -125,7 +146,7 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     are the points that it begins with: the best of earlier sweeps, and those of the portfolio.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    recorded = dict(read_proposals(store, sweep))
+    recorded, expected = dict(read_proposals(store, sweep)), dict(read_expectations(store, sweep))
     has_history = uses_history(setting)
     if not recorded:
         recorded |= choose_first_points(setting, has_history)
@@ -136,11 +157,14 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
         is_by_model = is_proposed(study.search, bracket)
         kept = recorded.get(bracket.first if is_by_model else 0, [])
         seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, of_portfolio)
+        known = expected.get(bracket.first, [])
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, known, of_portfolio)
         if is_by_model:
             announce_round(bracket, len(seen))
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
+                expected[bracket.first] = [trial.expected for trial in trials]
+                write_expectations(store, sweep, expected)
                 write_proposals(store, sweep, recorded)
         return trials
 
@@ -159,6 +183,7 @@ def confirm(setting: Setting) -> Confirmation | None:
     """Train the missing replicates of the finalists and choose the winner; None if the study confirms none."""
     if rules(setting).finalists == 0:
         return None
+    setting = with_rules(setting)
     with stage(CONFIRMATION):
         train_replicates(setting, finalists(setting))
         confirmation = confirm_finalists(setting)

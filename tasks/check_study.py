@@ -24,6 +24,7 @@ from nightune.tuning.search.domains import table_text
 from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.rounds import begun_with, is_proposed
+from nightune.tuning.study.sections import MANY_TRIALS, ConfirmationSection
 from nightune.tuning.study.study import Study
 
 
@@ -59,6 +60,8 @@ class StudyCheck:
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
     folds: list[int]
+    confirmation: list[dict[str, int]]  # by the least number of trained trials: finalists, replicates and epochs
+    is_confirming: bool  # `nightune tune` confirms; otherwise `nightune promote` does
     ends: list[str]  # what may end the search before its last trial
     start: dict[str, object] | None  # the points that the sweep begins with, if the study names a start
     is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
@@ -113,10 +116,29 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
+        confirmation=_confirmations(study),
+        is_confirming=study.confirmation is not None,
         ends=list(study.search.ends_in_words),
         start=None if started is None else _start(study, started),
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
+
+
+def _confirmations(study: Study) -> list[dict[str, int]]:
+    """Return how the search may be confirmed, by the least number of trained trials: one row if that is known."""
+    section = study.confirmation or ConfirmationSection()
+    least = [1, MANY_TRIALS] if study.search.ends and study.trial_count >= MANY_TRIALS else [study.trial_count]
+    found = [(trials, section.after(trials)) for trials in least]
+    return [
+        {
+            "from_trials": trials,
+            "finalists": each.finalists,
+            "replicates": each.replicates,
+            "epochs": each.trainings * study.search.epochs,
+        }
+        for place, (trials, each) in enumerate(found)
+        if place == 0 or each != found[0][1]
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.tasks.propose_trials import content_key
+from nightune.tasks.search_budget import trained_here
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.confirmations import (
+    begin_confirmation,
     confirmation_rows,
     read_confirmation,
     write_confirmation,
@@ -29,7 +31,7 @@ from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.sections import ConfirmationSection
+from nightune.tuning.study.sections import OF_MANY, ConfirmationSection, Confirming, counts_after
 from nightune.tuning.trial import Status, Trial, TrialResult
 from nightune.vocabulary import ARCHITECTURE
 
@@ -39,9 +41,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger("nightune")
 
 
-def rules(setting: Setting) -> ConfirmationSection:
-    """Return the study's confirmation section, or its defaults."""
-    return setting.study.confirmation or ConfirmationSection()
+def rules(setting: Setting) -> Confirming:
+    """Return how the sweep is confirmed: by the study's section, what its confirmation began with, and its trials."""
+    section, sweep = setting.study.confirmation or ConfirmationSection(), setting.sweep
+    return section.after(sweep.planned_trials, sweep.confirming)
+
+
+def with_rules(setting: Setting) -> Setting:
+    """Return the setting with what its confirmation begins with, which is recorded once.
+
+    A confirmation that an earlier version began continues with its five finalists and three seeds.
+    """
+    store, sweep = setting.store, setting.sweep
+    if sweep.confirming is not None:
+        return setting
+    begun = read_confirmation(store, sweep) is not None or bool(finished_trials(store, sweep, "replicate"))
+    wanted = OF_MANY if begun else counts_after(len(trained_here(store, sweep)))
+    return replace(setting, sweep=begin_confirmation(store, sweep, *wanted))
 
 
 def finalists(setting: Setting) -> list[TrialResult]:

@@ -14,34 +14,41 @@ from nightune.models.training.plan import SEMANTICS_VERSION
 from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
+from nightune.tuning.search.expectation import expectations
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.study.rounds import begun_with, proposed_by
+from nightune.tuning.study.rounds import begun_with, is_proposed, proposed_by
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
-from nightune.tuning.trial import Bracket, Params, Trial, Value, trial_key
+from nightune.tuning.trial import Bracket, Expectation, Params, Trial, Value, trial_key
 
 STAND_INS = 1000
 
 
 @step
-def propose_trials(
+def propose_trials(  # noqa: PLR0913, PLR0917
     study: Study,
     sweep_number: int,
     data: PreparedData,
     bracket: Bracket,
     history: Sequence[Observation],
     kept: Sequence[Params] = (),
+    known: Sequence[Expectation | None] = (),
     of_portfolio: int = 0,
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 
     `kept` are its first points, if they were proposed at an earlier start, or those that the sweep begins with: the
-    best of earlier sweeps, then, `of_portfolio`, those of the portfolio.
+    best of earlier sweeps, then, `of_portfolio`, those of the portfolio. `known` is what was then expected of them.
     """
     points = study.points(bracket, history, sweep_number, kept)
     trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
     by = proposed_by(study.search, bracket, len(kept), of_portfolio)
-    return [replace(trial, proposed_by=by(place)) for place, trial in enumerate(trials)]
+    expected: list[Expectation | None] = [None] * len(points)
+    if is_proposed(study.search, bracket):
+        before = [*known, *[None] * len(kept)][: len(kept)]
+        seen = [each for each in history if each.number < bracket.first]
+        expected = [*before, *expectations(study.space, seen, points[len(before) :], study.objective.direction)]
+    return [replace(each, proposed_by=by(place), expected=expected[place]) for place, each in enumerate(trials)]
 
 
 def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:

@@ -1,7 +1,7 @@
 """Open the budget of a search that may end before its last trial, and record its end."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic as clock
@@ -35,7 +35,7 @@ def with_budget(setting: Setting, is_night: bool = False) -> Setting:
     until = study.search.until
     budget = SearchBudget(
         study.search,
-        replicates_after(study, is_night),
+        replicates_after(study, is_night, sweep.confirming),
         trained_here(store, sweep) if setting.known is None else setting.known.trained(),
         clock,
         local_time,
@@ -46,17 +46,23 @@ def with_budget(setting: Setting, is_night: bool = False) -> Setting:
     return replace(setting, budget=budget)
 
 
-def replicates_after(study: Study, is_night: bool) -> int:
-    """Return how many replicates are trained after the search: the confirmation's, and in a night the gate's.
+def replicates_after(study: Study, is_night: bool, recorded: tuple[int, int] | None = None) -> Callable[[int], int]:
+    """Return a function from the number of trained trials to that of replicates after them: the confirmation's.
 
-    StudyError if their epochs, and those of one trial, are more than the search and they may have.
+    In a night also the gate's. StudyError if their epochs, and those of one trial, are more than all may have.
     """
     if not is_night:
-        return study.confirmation.trainings if study.confirmation else 0  # the study was checked for these
-    search, wanted = study.search, study.confirmation or ConfirmationSection()
-    count = wanted.trainings + max(0, study.promotion.replicates - wanted.replicates)
+        section = study.confirmation
+        return lambda trials: 0 if section is None else section.after(trials, recorded).trainings
+    wanted = study.confirmation or ConfirmationSection()
+
+    def count(trials: int) -> int:
+        confirming = wanted.after(trials, recorded)
+        return confirming.trainings + max(0, study.promotion.replicates - confirming.replicates)
+
+    search = study.search
     if problem := total_epochs_problem(
-        search.total_epochs, search.epochs, count, "a night's confirmation and gate train"
+        search.total_epochs, search.epochs, count(1), "a night's confirmation and gate train"
     ):
         raise StudyError(str(study.path), [Problem("search.total_epochs", problem)])
     return count

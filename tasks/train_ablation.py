@@ -5,7 +5,7 @@ They are runs of the kind `ablation` under the sweep's run: found by key, resume
 
 import logging
 
-from nightune.tasks.confirm_finalists import refuse_changed, rules
+from nightune.tasks.confirm_finalists import refuse_changed
 from nightune.tasks.propose_trials import complete_params, content_key
 from nightune.tasks.reporting.night.ablation_section import FROM_DEFAULT, ablations
 from nightune.tasks.reporting.night.read_night import read_night
@@ -15,9 +15,12 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import replicates
+from nightune.tuning.study.sections import ConfirmationSection
 from nightune.tuning.trial import Params, Status, Trial, TrialResult, trial_key
 
 logger = logging.getLogger("nightune")
+
+SEEDS = 3  # of each configuration, where `confirmation.replicates` is not set
 
 
 @step
@@ -55,7 +58,8 @@ def _trials(setting: Setting, winner: TrialResult, number: int, point: Params) -
     alone = TrialResult(
         Trial(winner.trial.number, params, winner.trial.seed, key), Status.COMPLETED, 0.0, 0, 0, 0, 0, 0.0
     )
+    section = setting.study.confirmation or ConfirmationSection()
     return [
         Trial(each.number, each.params, each.seed, trial_key({"ablation": each.key}), each.replicate, step=number)
-        for each in replicates(alone, rules(setting).replicates, setting.study.seed)
+        for each in replicates(alone, section.replicates or SEEDS, setting.study.seed)
     ]

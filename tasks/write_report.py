@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from nightune.models.data.storage import preprocessing_files
+from nightune.models.errors import InputError
 from nightune.tasks.loss_error import record_loss_error
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
@@ -17,6 +18,7 @@ from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.pages import NOT_RUNNING, Pages, find_pages
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.beliefs import read_beliefs
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.findings import read_findings
@@ -33,6 +35,7 @@ from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
@@ -46,7 +49,7 @@ from nightune.tuning.analysis.standard_errors import (
     standard_errors,
 )
 from nightune.tuning.trial import TrialResult, Value
-from nightune.vocabulary import plain_metric
+from nightune.vocabulary import listing, plain_metric
 
 Row = dict[str, Value]
 
@@ -74,6 +77,7 @@ class SweepReport:
     has_view: bool = False  # of its own in MLflow's pages: a complete sweep's
     standing: Standing = Standing.OPEN
     errors: StandardErrors = UNKNOWN
+    beliefs: Beliefs | None = None  # of a model that proposed trials
     unit: str = ""  # of the scores, in words; empty for that of the data, and for none
 
     @property
@@ -88,6 +92,13 @@ class SweepReport:
         held = self.confirmation
         number = held.winner.finalist.trial if held is not None and held.winner is not None else None
         return next((each for each in self.results if each.is_ranked and each.trial.number == number), self.best)
+
+    def trial(self, number: int) -> TrialResult:
+        """Return the result of this trial; InputError if no finished trial has the number."""
+        known = {each.trial.number: each for each in sorted(self.results, key=lambda each: each.trial.number)}
+        if number not in known:
+            raise InputError("trial", f"no finished trial {number} ({listing(known, 'finished')})")
+        return known[number]
 
     @property
     def varying(self) -> list[str]:
@@ -137,6 +148,7 @@ class SweepReport:
             **({"findings": list(self.findings)} if self.findings else {}),
             **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
             "rows": self.rows(),
+            **_believed(self.beliefs),
             **_confirmed(self.confirmation),
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
@@ -150,9 +162,33 @@ class SweepReport:
             "best_epoch": result.best_epoch,
             "epochs": result.epochs,
             "seconds": round(result.seconds, 3),
+            **self._why(result),
         }
         row |= {name: result.trial.params.get(name) for name in varying}
         return row | {"run_id": result.run_id, "message": result.message}
+
+    def _why(self, result: TrialResult) -> Row:
+        """Return why a trial was proposed: the columns that some trial of the sweep has."""
+        trials = [each.trial for each in self.results]
+        columns: Row = {}
+        if any(each.proposed_by for each in trials):
+            columns["proposed_by"] = result.trial.proposed_by or None
+        if any(each.expected is not None for each in trials):
+            expected = result.trial.expected
+            columns["expected"] = None if expected is None else expected.value
+            columns["expected_deviation"] = None if expected is None else expected.deviation
+            columns["expected_epochs"] = None if expected is None else expected.epochs
+        if any(each.promoted_to for each in trials):
+            columns["promoted_to"] = result.trial.promoted_to or None
+        return columns
+
+
+def _believed(held: Beliefs | None) -> dict[str, object]:
+    if held is None:
+        return {}
+    compared = {"compared": len(held.compared), "within_one": held.within(1), "within_two": held.within(2)}
+    best = None if held.expected is None else {"params": held.point, **asdict(held.expected), "trial": held.trial}
+    return {"beliefs": {"best": best, **compared, "correlation": held.correlation}}
 
 
 def _confirmed(confirmation: Confirmation | None) -> dict[str, object]:
@@ -222,6 +258,7 @@ def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
         has_view=has_view(store, sweep),
         standing=_standing(store, study, sweep),
         errors=_errors(store, sweep, results, confirmation, findings),
+        beliefs=read_beliefs(store, sweep),
         unit=_unit(store, sweep),
     )
 

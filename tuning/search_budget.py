@@ -36,11 +36,12 @@ class SearchBudget:
     """Counts what the trials of a search train against its ends. Several threads may ask it.
 
     `results` are those of the sweep so far, and `earlier_seconds` what its search has taken in earlier processes;
-    `replicates` are the trainings of the confirmation after it. `clock` counts seconds, `now` tells the time.
+    `replicates` returns the trainings of the confirmation after so many trials. `clock` counts seconds, `now` tells the
+    time.
     """
 
     search: SearchSection
-    replicates: int
+    replicates: Callable[[int], int]
     results: InitVar[Iterable[TrialResult]]
     clock: Callable[[], float]
     now: Callable[[], datetime]
@@ -75,7 +76,8 @@ class SearchBudget:
         with self._lock:
             before = self._trained.get(trial.key)
             added = epochs - (before.epochs if before else 0)
-            end = self._end(added)
+            trials = {*self._trained, *self._reserved, trial.key}
+            end = self._end(added, self.replicates(len(trials)))
             if end and not self._reserved:
                 self.ended_by = self.ended_by or end
             if end or self.ended_by:
@@ -108,13 +110,13 @@ class SearchBudget:
         """End the search by this end of the study."""
         self.ended_by = self.ended_by or end_text(key, self.search.ends[key])
 
-    def _end(self, added: int) -> str:
-        """Return the end that a further training of so many epochs would exceed; empty if it fits."""
+    def _end(self, added: int, replicates: int) -> str:
+        """Return the end that a training of so many epochs, and the replicates after it, would exceed; or empty."""
         search = self.search
         spent = sum(each.epochs for each in self._trained.values()) + sum(self._reserved.values())
-        if search.total_epochs is not None and spent + added + self.replicates * search.epochs > search.total_epochs:
+        if search.total_epochs is not None and spent + added + replicates * search.epochs > search.total_epochs:
             return end_text("total_epochs", search.total_epochs)
-        expected = added * self._seconds_per_epoch + self._confirmation_seconds
+        expected = added * self._seconds_per_epoch + replicates * self._seconds_of_replicate
         return self._time_end(expected) or self._device_end(expected)
 
     def _time_end(self, expected: float) -> str:
@@ -138,10 +140,10 @@ class SearchBudget:
         return sum(each.seconds for each in self._trained.values()) / epochs if epochs else 0.0
 
     @property
-    def _confirmation_seconds(self) -> float:
-        """What the replicates of the finalists are expected to take: as long as trials that trained to their end."""
+    def _seconds_of_replicate(self) -> float:
+        """What a replicate is expected to take: as long as trials that trained to their end."""
         full = [each.seconds for each in self._trained.values() if each.is_full]
-        return self.replicates * sum(full) / len(full) if full else 0.0
+        return sum(full) / len(full) if full else 0.0
 
 
 def _training(result: TrialResult) -> _Training:

@@ -8,12 +8,24 @@ from dataclasses import dataclass, field
 
 from nightune.vocabulary import Status
 
-__all__ = ["Bracket", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
+__all__ = ["Bracket", "Expectation", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
 
 UNRANKED = (Status.FAILED, Status.DIVERGED, Status.OVER_LIMIT)
 
 Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 Params = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a model expects a training to reach after these epochs: its objective, with one standard deviation.
+
+    The deviation has two parts: what the model does not know, and the noise between two trainings of one point.
+    """
+
+    value: float
+    deviation: float
+    epochs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,9 @@ class Trial:
     replicate: int = 0  # 0: the trial itself
     replicate_of: str = ""
     point: Params = field(default_factory=dict, compare=False, repr=False)  # as proposed; empty if read from a store
-    proposed_by: str = field(default="", compare=False)  # empty if read from a store
+    proposed_by: str = field(default="", compare=False)  # empty in stores of earlier versions
+    expected: Expectation | None = field(default=None, compare=False)  # when a model proposed it
+    promoted_to: int = field(default=0, compare=False)  # epochs of its highest rung but the first; 0 if not read
     is_audit: bool = False
     step: int | None = None  # of an ablation, from 0 for its start; None: no part of one
 

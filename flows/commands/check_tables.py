@@ -38,6 +38,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *_round_lines(check),
         *_bracket_lines(check),
         *_fold_lines(check),
+        _confirmation_line(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
     ]
     for name, value in facts:
@@ -147,6 +148,19 @@ def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
     first = check.brackets[0][0]["trials"]
     text = f"trials 0 to {first - 1} are drawn at random, the others proposed in {len(check.brackets) - 1} rounds"
     return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
+
+
+def _confirmation_line(check: StudyCheck) -> tuple[str, str]:
+    """Return a line with the finalists and seeds, and by which command they are trained."""
+    if not check.confirmation[0]["finalists"]:
+        return "confirmation", "none"
+    said = [
+        f"{row['finalists']} finalists × {row['replicates']} seeds, up to {row['epochs']} epochs"
+        for row in check.confirmation
+    ]
+    if len(said) > 1:
+        said[1] += f", from {check.confirmation[1]['from_trials']} trials on"
+    return "confirmation", " · ".join(said if check.is_confirming else [*said, "by nightune promote"])
 
 
 def _fold_lines(check: StudyCheck) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Print the leaderboard of a sweep: as many of the params that mattered as the terminal has room for."""
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.text import Text
 from nightune.flows.commands.cells import cell_text, plain_table
 from nightune.flows.runtime.console import print_table
 from nightune.tasks.write_report import SweepReport
+from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.trial import Status, TrialResult, Value
 
@@ -23,6 +25,7 @@ ENDED = {
     Status.OVER_LIMIT: "over limit",
 }
 WINNER, ALIKE = "*", "="
+INDENT = "  "
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
@@ -41,7 +44,8 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         console.print(Text(f"The search ended by search.{report.sweep.ended_by}."), soft_wrap=True)
     for line in _marks(report):
         console.print(Text(line), soft_wrap=True)
-    _print_winner(console, report)
+    if report.winner is not None:
+        print_trial(console, report, report.winner)
     _print_failures(console, report)
     for finding in (*(f"data: {each}" for each in report.findings), *report.model_findings):
         console.print(Text(finding, style="yellow"), soft_wrap=True)
@@ -126,20 +130,20 @@ def _marks(report: SweepReport) -> list[str]:
     return lines
 
 
-def _print_winner(console: Console, report: SweepReport) -> None:
-    """Print the params of the winner that differ between trials, in full."""
-    winner = report.winner
-    if winner is None:
+def print_trial(console: Console, report: SweepReport, result: TrialResult) -> None:
+    """Print why a trial was proposed, and its params that differ between trials, in full."""
+    known = [name for name in report.by_importance if name in result.trial.params]
+    said = textwrap.wrap(why_proposed(result, lambda value: f"{value:.4f}"), console.width - len(INDENT))
+    if not known and not said:
         return
-    known = [name for name in report.by_importance if name in winner.trial.params]
-    if not known:
-        return
-    console.print(f"\nTrial {winner.trial.number} in full", style="bold", highlight=False)
-    widest = max(map(len, known))
+    console.print(f"\nTrial {result.trial.number} in full", style="bold", highlight=False)
+    for line in said:
+        console.print(Text(f"{INDENT}{line}"), soft_wrap=True)
+    widest = max(map(len, known), default=0)
     for name in known:
-        value = winner.trial.params[name]
+        value = result.trial.params[name]
         text = repr(value) if isinstance(value, float) else cell_text(value)
-        console.print(Text(f"  {name:<{widest}}  {text}"), soft_wrap=True)
+        console.print(Text(f"{INDENT}{name:<{widest}}  {text}"), soft_wrap=True)
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
     from nightune.tasks.write_report import SweepReport
     from nightune.tuning.study.study import Study
+    from nightune.tuning.trial import TrialResult
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -168,6 +169,7 @@ def probe(
 def show(
     study: StudyFile,
     sweep: Annotated[str | None, typer.Option(help="Sweep ID, such as digits-0; default: the last sweep.")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="Also print this trial in full.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
@@ -180,7 +182,8 @@ def show(
         name = load_study(study).name
         store = open_existing_store(store_root(), tracking_uri())
         report = read_report(store, name, find_sweep(store, name, sweep))
-    _show_results(report, as_json)
+        chosen = None if trial is None else report.trial(trial)
+    _show_results(report, as_json, chosen)
     _show_next_steps(report, study, as_json)
 
 
@@ -243,14 +246,17 @@ def _study_for(workers: int, file: Path, **overrides: Any) -> "Study":
     return study
 
 
-def _show_results(report: "SweepReport", as_json: bool) -> None:
-    from nightune.flows.commands.leaderboard_table import print_leaderboard  # noqa: PLC0415
-    from nightune.flows.commands.tables import print_confirmation, print_importance  # noqa: PLC0415
+def _show_results(report: "SweepReport", as_json: bool, trial: "TrialResult | None" = None) -> None:
+    from nightune.flows.commands.leaderboard_table import print_leaderboard, print_trial  # noqa: PLC0415
+    from nightune.flows.commands.tables import print_beliefs, print_confirmation, print_importance  # noqa: PLC0415
 
     console = output(as_json)
     print_leaderboard(console, report)
+    if trial is not None:
+        print_trial(console, report, trial)
     print_confirmation(console, report)
     print_importance(console, report)
+    print_beliefs(console, report)
 
 
 def _show_next_steps(report: "SweepReport", study_file: Path, as_json: bool, page: "DrawnReport | None" = None) -> None:

@@ -13,6 +13,7 @@ from nightune.flows.runtime.console import print_table
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
+from nightune.tuning.analysis.beliefs import belief_lines
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
 from nightune.tuning.analysis.metric_values import MetricValues, values_text
@@ -74,6 +75,13 @@ def print_importance(console: Console, report: SweepReport) -> None:
     console.print(Text(f"{explained_text(mattered)}{said}"), soft_wrap=True)
     for edge in mattered.edges:
         console.print(Text(edge_text(edge), style="yellow"), soft_wrap=True)
+
+
+def print_beliefs(console: Console, report: SweepReport) -> None:
+    """Print what a model's search expects at best, and how well its predictions came true."""
+    lines = [] if report.beliefs is None else belief_lines(report.beliefs, lambda value: f"{value:.4f}")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def explained_text(mattered: WhatMattered) -> str:

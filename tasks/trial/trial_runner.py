@@ -38,6 +38,7 @@ from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.search_budget import SearchEndedError
+from nightune.tuning.study.budgets import first_rung
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class TrialRunner:
 
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. An interrupted trial stays unfinished in MLflow, and a later process trains it again."""
-        setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
+        setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags, **self._promotion(trial)}
         attempt = self._worker.attempt if self._worker else None
         log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished, attempt)
         folder = tempfile.TemporaryDirectory()
@@ -143,6 +144,12 @@ class TrialRunner:
             raise
         log.end()
         return TrialToWrite(trained, log, folder)
+
+    def _promotion(self, trial: Trial) -> dict[str, str]:
+        """Return the tag of a trial that continues after its first rung."""
+        rung, brackets = self._setting.rung, self._setting.study.brackets
+        first = first_rung(brackets, trial.number) if trial.is_searched and rung is not None else None
+        return {} if first is None or rung is None or rung <= first else {names.PROMOTED_TO: str(rung)}
 
     def write(self, ended: TrialToWrite) -> TrialResult:
         """Write a trained trial with the checkpoint of its best epoch, and announce it."""

@@ -104,7 +104,7 @@ def _time_left(job: Job) -> SearchBudget | None:
         return None
     return SearchBudget(
         job.setting.study.search.model_copy(update={"total_epochs": None, "device_hours": None}),
-        replicates=0,
+        replicates=lambda trials: 0,
         results=(),
         clock=time.monotonic,
         now=lambda: datetime.now().astimezone(),

@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from nightune.flows.commands.leaderboard_table import print_leaderboard
+from nightune.models.errors import InputError
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.analysis.importance import Importance, WhatMattered
 from nightune.tuning.analysis.standard_errors import standard_errors
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Expectation, Status, Trial, TrialResult
 
 SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_accuracy", "maximize", 4)
 NAMES = ("learning_rate.peak", "optimizer", "weight_decay.strength", "batch_size.size", "one_minus_momentum", "units")
@@ -86,3 +87,18 @@ def test_a_sweep_without_a_result_prints_no_winner() -> None:
     lines = printed(replace(REPORT, results=RESULTS[-1:]))
     assert not any(line.startswith("*") or "in full" in line for line in lines)
     assert printed(replace(REPORT, results=()))[0].startswith("flowers-0")
+
+
+def test_the_winner_says_why_it_was_proposed_in_eighty_columns() -> None:
+    proposed = replace(RESULTS[0].trial, proposed_by="gp", expected=Expectation(0.93, 0.02, 4), promoted_to=4)
+    report = replace(REPORT, results=(replace(RESULTS[0], trial=proposed), *RESULTS[1:]))
+    lines = printed(report)
+    start = next(place for place, line in enumerate(lines) if "Trial 3 in full" in line)
+    assert lines[start + 1].startswith("  proposed by gp, expected 0.9300 ± 0.0200, got 0.9700")
+    assert max(map(len, lines[start : start + 3])) <= 80
+
+
+def test_one_trial_is_found_by_its_number() -> None:
+    assert REPORT.trial(1) == RESULTS[1]
+    with pytest.raises(InputError, match="no finished trial 9"):
+        REPORT.trial(9)

@@ -45,7 +45,33 @@ def test_a_stop_changes_no_proposal(rounds: Path, store_root: Path, monkeypatch:
     report = tune(rounds)
     assert [sorted(epochs for _, epochs in trained(report).values())] == [[2, 2, 2, 2, 4, 4, 4, 4]]
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
-    assert trained(tune(rounds)) == trained(report)
+    whole = tune(rounds)
+    assert trained(whole) == trained(report)
+    assert reasons(whole) == reasons(report)
+    assert whole.beliefs == report.beliefs
+
+
+def test_each_trial_says_why_it_was_proposed(rounds: Path, store_root: Path) -> None:
+    report = tune(rounds)
+    rows = {row["trial"]: row for row in report.rows()}
+    assert [rows[number]["proposed_by"] for number in range(8)] == ["random"] * 4 + ["gp"] * 4
+    assert all(rows[number]["expected"] is None for number in range(4))
+    assert all(float(str(rows[number]["expected_deviation"])) > 0 for number in range(4, 8))
+    promoted = [each.trial.promoted_to for each in report.results if each.epochs == 4]
+    assert promoted == [4] * 4
+    assert report.beliefs is not None
+    assert [each.trial for each in report.beliefs.predictions] == [4, 5, 6, 7]
+    expected = {each.trial.number: each.trial.expected for each in report.results}
+    assert all(expected[each.trial] == each.expected for each in report.beliefs.predictions)
+    summary = report.summary()["beliefs"]
+    assert isinstance(summary, dict)
+    assert summary["compared"] == len(report.beliefs.compared)
+
+
+def reasons(report: SweepReport) -> dict[int, tuple[object, ...]]:
+    """Return why each trial was proposed, by number."""
+    trials = [each.trial for each in report.results]
+    return {each.number: (each.proposed_by, each.expected, each.promoted_to) for each in trials}
 
 
 @pytest.mark.nights

@@ -72,3 +72,22 @@ def test_a_search_that_ended_retires_no_trial_and_keeps_its_deadline(small_study
     night = deadline(store, first.sweep, "7:00", evening)
     assert deadline(store, first.sweep, "07:00", evening.replace(hour=21)) == night
     assert deadline(store, first.sweep, "23:00", evening) < night
+
+
+def test_the_confirmation_is_part_of_the_epochs_in_total_and_check_says_how_large_it_is(small_study: Path) -> None:
+    from nightune.flows.commands.check_tables import _confirmation_line
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    text = BOUNDED.replace("= 6", "= 17") + "\n[confirmation]\n"
+    report = tune(small_study, text)
+    assert report.confirmation is not None
+    assert len(report.results) == 2  # 2 epochs each; 12 epochs are left for 3 finalists with 2 seeds
+    assert [len(each.finalist.scores) for each in report.confirmation.finalists] == [2, 2]
+    small_study.write_text(text)
+    check = check_study(load_study(small_study))
+    assert [(row["finalists"], row["replicates"], row["epochs"]) for row in check.confirmation] == [
+        (3, 2, 12),
+        (5, 3, 30),
+    ]
+    assert "from 60 trials on" in _confirmation_line(check)[1]

@@ -13,7 +13,7 @@ from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Expectation, Status, Trial, TrialResult
 from tests.tasks.conftest import result_of
 
 TAGS = {"nightune.engine": "fit"}
@@ -77,6 +77,20 @@ def test_a_run_has_the_names_that_others_read(
     assert [file.path for file in client(store).list_artifacts(run.info.run_id, "checkpoint")] == [
         "checkpoint/model.keras"
     ]
+
+
+def test_a_run_says_why_its_trial_was_proposed_and_a_changed_tag_only_loses_it(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
+) -> None:
+    expected = Expectation(0.1 + 0.2, 0.02, 12)
+    run_id = train(store, sweep, replace(trial, proposed_by="gp", expected=expected), data, checkpoint).run_id
+    client(store).set_tag(run_id, "nightune.promoted_to", "8")
+    held = finished_trials(store, sweep)[trial.key].trial
+    assert (held.proposed_by, held.expected, held.promoted_to) == ("gp", expected, 8)
+    client(store).set_tag(run_id, "nightune.expected", '{"value": "x"}')
+    client(store).set_tag(run_id, "nightune.promoted_to", "far")
+    held = finished_trials(store, sweep)[trial.key].trial
+    assert (held.proposed_by, held.expected, held.promoted_to) == ("gp", None, 0)
 
 
 @pytest.mark.parametrize("killed_in", ["log_batch", "log_inputs", "set_terminated"])

@@ -13,6 +13,7 @@ from nightune.tuning.study.budgets import brackets
 from nightune.tuning.study.ends import MOST_TRIALS, end_text, has_room, next_time, trials_since_best
 from nightune.tuning.study.rounds import bracket_points
 from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.study.sections import ConfirmationSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 START = datetime(2026, 1, 1, 22, 0, tzinfo=UTC)
@@ -46,7 +47,7 @@ def result(number: int, objective: float = 0.5, epochs: int = 10, seconds: float
 
 def budget_of(clock: Clock, replicates: int = 0, results: Any = (), **keys: Any) -> SearchBudget:
     deadline = keys.pop("deadline", None)
-    return SearchBudget(section(**keys), replicates, results, clock, clock.time, deadline=deadline)
+    return SearchBudget(section(**keys), lambda trials: replicates, results, clock, clock.time, deadline=deadline)
 
 
 def test_a_search_with_an_end_has_rounds_and_up_to_a_thousand_trials() -> None:
@@ -119,6 +120,19 @@ def test_epochs_in_total_are_never_exceeded_and_leave_the_confirmation_its_own()
     assert not budget.admits(trial(11), 10)
 
 
+def test_a_trial_that_makes_the_confirmation_larger_needs_room_for_it() -> None:
+    clock = Clock()
+    trained = [result(number) for number in range(59)]
+
+    def admits(total: int) -> bool:
+        replicates = [ConfirmationSection().after(trials).trainings for trials in range(61)]
+        budget = SearchBudget(section(total_epochs=total), replicates.__getitem__, trained, clock, clock.time)
+        return budget.admits(trial(59), 10)
+
+    assert not admits(60 * 10 + 15 * 10 - 1)
+    assert admits(60 * 10 + 15 * 10)
+
+
 def test_a_trial_that_continues_counts_only_its_new_epochs() -> None:
     budget = budget_of(Clock(), results=[result(0, epochs=6, status=Status.NOT_PROMOTED)], total_epochs=10)
     assert budget.admits(trial(0), 10)
@@ -149,7 +163,7 @@ def test_hours_admit_what_is_expected_to_fit_beside_the_confirmation() -> None:
 
 def test_earlier_processes_count_in_hours() -> None:
     clock = Clock()
-    budget = SearchBudget(section(hours=0.1), 0, [result(0)], clock, clock.time, earlier_seconds=301)
+    budget = SearchBudget(section(hours=0.1), lambda trials: 0, [result(0)], clock, clock.time, earlier_seconds=301)
     assert not budget.admits(trial(1), 10)
 
 

@@ -218,6 +218,24 @@ def test_a_training_seed_does_not_come_from_the_stream_of_the_params(read: Read)
     assert training_seed(study, 0, 3, {}) not in drawn
 
 
+@pytest.mark.parametrize(
+    ("keys", "after_few", "after_many", "recorded"),
+    [
+        ("", (3, 2), (5, 3), (4, 7)),
+        ("finalists = 8", (8, 2), (8, 3), (8, 7)),
+        ("replicates = 4", (3, 4), (5, 4), (4, 4)),
+        ("finalists = 0", (0, 2), (0, 3), (0, 7)),
+    ],
+)
+def test_keys_of_a_confirmation_go_before_its_record_and_this_before_the_number_of_trials(
+    read: Read, keys: str, after_few: tuple[int, int], after_many: tuple[int, int], recorded: tuple[int, int]
+) -> None:
+    section = read(f"{study_text()}[confirmation]\n{keys}\n").confirmation
+    assert section is not None
+    found = [section.after(59), section.after(60), section.after(60, (4, 7))]
+    assert [(each.finalists, each.replicates) for each in found] == [after_few, after_many, recorded]
+
+
 def test_confirmation_and_promotion_have_defaults_and_change_no_digest(read: Read) -> None:
     plain = read(study_text())
     assert plain.confirmation is None
@@ -225,11 +243,8 @@ def test_confirmation_and_promotion_have_defaults_and_change_no_digest(read: Rea
     sections = "[confirmation]\n[promotion]\nminimum_gain = 0.01\nlatency_limit_ms = 20\n"
     study = read(study_text() + sections)
     assert study.confirmation is not None
-    assert (study.confirmation.finalists, study.confirmation.replicates, study.confirmation.cost) == (
-        5,
-        3,
-        "parameters",
-    )
+    assert [study.confirmation.after(trials).trainings for trials in (1, 59, 60, 500)] == [6, 6, 15, 15]
+    assert study.confirmation.cost == "parameters"
     assert (study.promotion.minimum_gain, study.promotion.latency_limit_ms) == (0.01, 20)
     assert study.digest == plain.digest
 

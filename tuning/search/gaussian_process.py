@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,10 +47,7 @@ def gaussian_process(
     if np.isfinite(losses).sum() < LEAST_FINITE or not space.varying:
         return _fill([], space, taken, count, seed, among)
     known = [each.point for each, _ in seen]
-    order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
-    best = [known[place] for place in order[:BEST]]
-    anywhere = [*_near(space, best, seed), *_random(space, seed)] if among is None else list(map(dict, among))
-    candidates = _new(anywhere, taken)
+    candidates = candidates_of(space, known, losses, taken, seed, among)
     encode = Encoding(space)
     # Known points are among the places: the best of their means is what has to be improved.
     places = encode([*known, *pending, *candidates])
@@ -58,11 +56,49 @@ def gaussian_process(
     return _fill([candidates[place] for place in chosen], space, taken, count, seed, among)
 
 
-def scores(losses: np.ndarray) -> np.ndarray:
-    """Return losses standardized by median and median deviation, with mean 0 and variance 1; NaN gets the worst score.
+def candidates_of(
+    space: SearchSpace,
+    known: Sequence[Point],
+    losses: np.ndarray,
+    taken: Sequence[Point],
+    seed: Sequence[int],
+    among: Sequence[Point] | None = None,
+) -> Points:
+    """Return points that are not taken: changes of the known ones with the lowest losses, and points at random.
+
+    `among`, if given, are all points that may be taken.
+    """
+    order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
+    best = [known[place] for place in order[:BEST]]
+    anywhere = [*_near(space, best, seed), *_random(space, seed)] if among is None else list(map(dict, among))
+    return _new(anywhere, taken)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of scores: losses by median and median deviation, then with mean 0 and variance 1.
 
     What is worse than the median counts by its logarithm, so that no failed training flattens the rest.
     """
+
+    median: float
+    deviation: float
+    mean: float
+    spread: float
+
+    def losses(self, scores: np.ndarray) -> np.ndarray:
+        """Return the losses of scores, of any number beyond those that were scaled, too."""
+        away = scores * self.spread + self.mean
+        return np.asarray(self.median + self.deviation * np.where(away > 0, np.expm1(np.maximum(away, 0)), away))
+
+
+def scores(losses: np.ndarray) -> np.ndarray:
+    """Return the losses on their `Scale`; NaN gets the worst score."""
+    return scaled(losses)[0]
+
+
+def scaled(losses: np.ndarray) -> tuple[np.ndarray, Scale]:
+    """Return the scores of losses, of which one at least is finite, and their scale."""
     finite = np.isfinite(losses)
     values = losses[finite]
     median = np.median(values)
@@ -71,7 +107,8 @@ def scores(losses: np.ndarray) -> np.ndarray:
     away = np.clip(np.where(away > 0, np.log1p(np.maximum(away, 0)), away), GOOD_LIMIT, BAD_LIMIT)
     found = np.full(len(losses), away.max())
     found[finite] = away
-    return np.asarray((found - found.mean()) / max(float(found.std()), 1e-9))
+    scale = Scale(float(median), deviation, float(found.mean()), max(float(found.std()), 1e-9))
+    return np.asarray((found - found.mean()) / scale.spread), scale
 
 
 def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:

@@ -44,16 +44,19 @@ def observed(
 def comparable(observations: Sequence[Observation]) -> list[tuple[Observation, float]]:
     """Return the observations of equal epochs with their losses, and the failed ones with NaN.
 
-    The epochs are those of the highest rung with ten finite losses, or of the rung that has the most.
+    The epochs are those of `compared_epochs`.
     """
-    epochs = {each for observation in observations for each in observation.losses}
-    finite = {each: sum(math.isfinite(seen.losses.get(each, math.nan)) for seen in observations) for each in epochs}
-    if not finite:
-        return []
-    enough = [each for each, count in finite.items() if count >= LEAST_FINITE]
-    chosen = max(enough) if enough else max(finite, key=lambda each: (finite[each], each))
+    chosen = compared_epochs(observations)
     return [
         (each, math.nan if each.is_bad else each.losses[chosen])
         for each in observations
         if each.is_bad or chosen in each.losses
     ]
+
+
+def compared_epochs(observations: Sequence[Observation]) -> int:
+    """Return the epochs of the highest rung with ten finite losses, or of the rung that has the most; 0 without any."""
+    epochs = {each for observation in observations for each in observation.losses}
+    finite = {each: sum(math.isfinite(seen.losses.get(each, math.nan)) for seen in observations) for each in epochs}
+    enough = [each for each, count in finite.items() if count >= LEAST_FINITE]
+    return max(enough) if enough else max(finite, key=lambda each: (finite[each], each), default=0)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -185,18 +186,50 @@ class Limits(Section):
         return f"over its limit: {', '.join(over)}" if over else ""
 
 
-class ConfirmationSection(Section):
-    """The number of finalists that are trained again, and of fresh seeds for each; 0 finalists: no confirmation."""
+MANY_TRIALS = 60  # trained in a search, from which on the best of them owe more to luck
+OF_FEW, OF_MANY = (3, 2), (5, 3)  # finalists and seeds of a search of fewer trials, and of one of so many
 
-    finalists: Annotated[int, Field(ge=0, le=100, description="a whole number from 0 to 100")] = 5
-    replicates: Annotated[int, Field(ge=2, le=100, description="a whole number from 2 to 100")] = 3
-    cost: Literal["parameters", "seconds"] = "parameters"
-    confidence: Share = 0.95
+
+def counts_after(trials: int) -> tuple[int, int]:
+    """Return how many finalists with how many seeds confirm a search that trained so many trials."""
+    return OF_MANY if trials >= MANY_TRIALS else OF_FEW
+
+
+@dataclass(frozen=True)
+class Confirming:
+    """How a sweep is confirmed: the number of finalists, of fresh seeds for each, and what decides among equals."""
+
+    finalists: int
+    replicates: int
+    cost: str
+    confidence: float
 
     @property
     def trainings(self) -> int:
         """The number of replicates of all finalists."""
         return self.finalists * self.replicates
+
+
+class ConfirmationSection(Section):
+    """The number of finalists that are trained again, and of fresh seeds for each; 0 finalists: no confirmation.
+
+    What is not set follows from the number of trials that the search trained.
+    """
+
+    finalists: Annotated[int, Field(ge=0, le=100, description="a whole number from 0 to 100")] | None = None
+    replicates: Annotated[int, Field(ge=2, le=100, description="a whole number from 2 to 100")] | None = None
+    cost: Literal["parameters", "seconds"] = "parameters"
+    confidence: Share = 0.95
+
+    def after(self, trials: int, recorded: tuple[int, int] | None = None) -> Confirming:
+        """Return how a search of so many trained trials is confirmed; keys that are set go before what is recorded."""
+        finalists, replicates = recorded or counts_after(trials)
+        return Confirming(
+            finalists if self.finalists is None else self.finalists,
+            replicates if self.replicates is None else self.replicates,
+            self.cost,
+            self.confidence,
+        )
 
 
 class PromotionSection(Section):

@@ -266,7 +266,7 @@ def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
 
 def _end_problems(search: SearchSection, confirmation: ConfirmationSection | None) -> Iterator[Problem]:
     """The epochs in total include the confirmation: something has to be left for the search."""
-    count = 0 if confirmation is None else confirmation.trainings
+    count = 0 if confirmation is None else confirmation.after(trials=1).trainings
     if count and (
         problem := total_epochs_problem(search.total_epochs, search.epochs, count, "the confirmation trains")
     ):

@@ -25,6 +25,7 @@ from nightune.tasks.reporting.night.ablation_section import (
 )
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.answers_section import answer_sections, answer_specs, answers_heading
+from nightune.tasks.reporting.night.beliefs_part import beliefs_part, beliefs_specs
 from nightune.tasks.reporting.night.charts_library import charts_library
 from nightune.tasks.reporting.night.curves_figure import curve_columns
 from nightune.tasks.reporting.night.data_part import data_part, since_part
@@ -76,7 +77,7 @@ def draw_page(night: Night, context: Context) -> str:
     together, pairs = _together(night)
     ablation, paths = _ablation(night)
     curves = {f"curves-{result.trial.number}": spec for result, spec in columns}
-    specs = _figures(night) | pairs | answer_specs(answers) | paths | curves
+    specs = _figures(night) | pairs | answer_specs(answers) | paths | curves | beliefs_specs(night)
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     drawn = trial_rows(night, reach)
     page: str = _template().render(
@@ -88,6 +89,7 @@ def draw_page(night: Night, context: Context) -> str:
         columns=[_column_head(night, result) for result, _ in columns],
         answers=answers,
         answers_heading=answers_heading(night),
+        beliefs=beliefs_part(night),
         stopping=stopping_part(night),
         ledger=ledger_part(night),
         data_read=data_part(night),

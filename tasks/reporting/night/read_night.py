@@ -13,6 +13,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.pages import find_pages
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.beliefs import read_beliefs
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
 from nightune.tasks.tracking.sweeps.finalist_answers import read_answers
 from nightune.tasks.tracking.sweeps.findings import read_findings
@@ -57,6 +58,7 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         row_counts=read_row_counts(store, trials[0].result.run_id) if trials else {},
         findings=read_findings(store, sweep),
         mattered=read_importance(store, sweep),
+        beliefs=read_beliefs(store, sweep),
         pages=find_pages(store),
         accounts=read_accounts(store, study, sweep),
     )

@@ -15,6 +15,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.recorded import (
     RecordedTrial,
 )
+from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
@@ -69,6 +70,7 @@ class Night:
     row_counts: Mapping[str, int] = field(default_factory=dict)
     findings: Sequence[str] = ()  # about the data
     curves: Mapping[int, Curves] = field(default_factory=dict)  # by trial, of those in `learners`
+    beliefs: Beliefs | None = None  # of a model that proposed trials
     mattered: WhatMattered | None = None  # None until the sweep is complete
     reported: Mapping[str, float] = field(default_factory=dict)  # the winner's validation metrics
     pages: Pages = field(default_factory=lambda: Pages(""))

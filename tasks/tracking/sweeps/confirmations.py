@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pydantic import TypeAdapter
 
@@ -23,6 +23,12 @@ def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -
     if winner is not None:
         client(store).log_metric(sweep.run_id, names.CONFIRMED_OBJECTIVE, winner.finalist.mean)
     client(store).set_tag(sweep.run_id, names.CONFIRMED_TRIAL, "none" if winner is None else str(winner.finalist.trial))
+
+
+def begin_confirmation(store: Store, sweep: Sweep, finalists: int, replicates: int) -> Sweep:
+    """Record with how many finalists and seeds the confirmation begins, which later trials do not change."""
+    client(store).set_tag(sweep.run_id, names.CONFIRMING, json.dumps([finalists, replicates]))
+    return replace(sweep, confirming=(finalists, replicates))
 
 
 def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:

@@ -13,9 +13,12 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tuning.trial import Params
+from nightune.tuning.trial import Expectation, Params
 
 Proposals = Mapping[int, Sequence[Params]]  # by the number of the first trial of their round
+Expectations = Mapping[int, Sequence[Expectation | None]]  # of these points, by the same numbers
+
+_EXPECTATIONS = TypeAdapter(dict[int, list[Expectation | None]])
 
 
 def write_proposals(store: Store, sweep: Sweep, proposals: Proposals) -> None:
@@ -45,6 +48,20 @@ def count_of_portfolio(store: Store, sweep: Sweep) -> int:
     """Return how many of the points that a sweep begins with are the portfolio's."""
     count = client(store).get_run(sweep.run_id).data.tags.get(names.OF_PORTFOLIO, "0")
     return int(count) if count.isdecimal() else 0
+
+
+def write_expectations(store: Store, sweep: Sweep, expectations: Expectations) -> None:
+    """Write what was expected of all rounds so far; before their points, which are marked complete."""
+    content = _EXPECTATIONS.dump_python({first: list(each) for first, each in expectations.items()}, mode="json")
+    client(store).log_dict(sweep.run_id, {str(first): each for first, each in content.items()}, names.EXPECTATIONS_FILE)
+
+
+def read_expectations(store: Store, sweep: Sweep) -> Expectations:
+    """Return what was expected of the points of each round; empty for rounds of earlier versions, or a damaged file."""
+    files = {file.path for file in client(store).list_artifacts(sweep.run_id)}
+    if names.EXPECTATIONS_FILE not in files:
+        return {}
+    return optional_file(store, sweep.run_id, names.EXPECTATIONS_FILE, _EXPECTATIONS.validate_json) or {}
 
 
 def parse_proposals(text: str) -> Proposals:

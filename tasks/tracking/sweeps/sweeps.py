@@ -52,6 +52,7 @@ class Sweep:
     earlier_lengths: tuple[int, ...] = ()  # the asked numbers of trials before each extension
     is_without_repeats: bool = False  # False: continuous ranges, or begun by a version that repeated points
     is_settled: bool = False  # a winner is confirmed, or was judged: its trials stay as they are
+    confirming: tuple[int, int] | None = None  # finalists and seeds that its confirmation began with, if it has begun
     verdict: str = ""  # the decision of the promotion gate, if it judged the winner
     method: str = ""
     points: int | None = None  # of the space, if they can be counted; at least as many as trials if there are more
@@ -227,6 +228,7 @@ def read_sweep(run: Any) -> Sweep:
         earlier_lengths=tuple(record.integers(names.EARLIER_LENGTHS)),
         is_without_repeats=names.POINTS in record.tags,
         is_settled=record.tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in record.tags,
+        confirming=_confirming(record.integers(names.CONFIRMING)),
         verdict=record.tags.get(names.VERDICT, ""),
         method=run.data.params.get("method", ""),
         points=_points(record.tags.get(names.POINTS, "")),
@@ -237,6 +239,10 @@ def read_sweep(run: Any) -> Sweep:
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")
     return sweep
+
+
+def _confirming(counts: list[int]) -> tuple[int, int] | None:
+    return (counts[0], counts[1]) if len(counts) == 2 else None
 
 
 def _points(text: str) -> int | None:

@@ -8,6 +8,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import DamagedRecordError
 from nightune.tasks.tracking.store.records import read_file, run_record
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.beliefs import parse_beliefs
 from nightune.tasks.tracking.sweeps.confirmations import parse_confirmation
 from nightune.tasks.tracking.sweeps.findings import parse_findings
 from nightune.tasks.tracking.sweeps.importances import parse_importance
@@ -29,6 +30,7 @@ FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     (names.DATA_PROFILE, names.DRIFT, parse_profile),
     (names.IMPORTANCE, names.MATTERED_MOST, parse_importance),
     (names.PROPOSALS_FILE, names.PROPOSED, parse_proposals),
+    (names.BELIEFS_FILE, names.PREDICTED, parse_beliefs),
     (names.VERDICT_JSON, names.VERDICT_QUESTION, parse_verdict),
 )
 

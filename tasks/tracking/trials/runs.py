@@ -1,15 +1,16 @@
 """Find the runs of trials in MLflow, check whether they are finished, and read their results."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError
-from nightune.tasks.tracking.store.records import run_record
+from nightune.tasks.tracking.store.records import number_of_tag, run_record
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Expectation, Status, Trial, TrialResult
 
 PAGE = 1000  # of MLflow's search
 
@@ -119,4 +120,17 @@ def as_trial(run: Any) -> Trial:
         replicate_of=record.text(names.MLFLOW_PARENT) if is_audit or is_replicate else "",
         is_audit=is_audit,
         step=record.integer(names.ABLATION_STEP) if names.ABLATION_STEP in record.tags else None,
+        proposed_by=record.tags.get(names.PROPOSED_BY, ""),
+        expected=_expected(record.tags.get(names.EXPECTED, "")),
+        promoted_to=int(number_of_tag(record.tags.get(names.PROMOTED_TO, ""))),
     )
+
+
+def _expected(text: str) -> Expectation | None:
+    """Read what was expected of a trial; None if it is not known, or was changed by hand: it only informs."""
+    try:
+        held = json.loads(text)
+        found = Expectation(float(held["value"]), float(held["deviation"]), int(held["epochs"]))
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return found if math.isfinite(found.value) and math.isfinite(found.deviation) else None

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,7 +208,7 @@ class TrialLog:
             names.SEED: str(self._trial.seed),
             names.PARAMS: json.dumps(self._trial.params, ensure_ascii=False),
             names.STATUS: "running",
-            **({names.PROPOSED_BY: trial.proposed_by} if trial.proposed_by else {}),
+            **(_reason(trial) if trial.is_searched else {}),
             names.HOST: socket.gethostname(),
             names.PROCESS: str(os.getpid()),
             names.ATTEMPT_TOKEN: (self._attempt or own_attempt()).token,
@@ -238,6 +239,14 @@ class TrialLog:
         if params or points or tags:
             client(self._store).log_batch(self._run_id, metrics=points, params=params, tags=tags)
         self._params = []
+
+
+def _reason(trial: Trial) -> dict[str, str]:
+    """Return the tags that say why a trial was proposed, as far as that is known."""
+    by, expected = trial.proposed_by, trial.expected
+    return ({names.PROPOSED_BY: by} if by else {}) | (
+        {} if expected is None else {names.EXPECTED: json.dumps(asdict(expected))}
+    )
 
 
 def kind_of(trial: Trial) -> str:

@@ -1,0 +1,46 @@
+"""The part of the report on the search itself: what proposed the trials, and what was expected of them."""
+
+from dataclasses import replace
+from typing import Any
+
+from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.analysis.beliefs import Beliefs, Prediction
+from nightune.tuning.trial import Expectation, TrialResult
+from tests.tasks.nights import HOSTILE, Page, night, result
+
+EXPECTED = Expectation(0.93, 0.02, 4)
+
+
+def proposed(number: int, score: float, by: str, expected: Expectation | None = None) -> TrialResult:
+    held = result(number, score)
+    return replace(held, trial=replace(held.trial, proposed_by=by, expected=expected))
+
+
+def believing_night(**changes: Any) -> Night:
+    trials = [proposed(0, 0.9, "random"), proposed(1, 0.8, HOSTILE), proposed(2, 0.95, "gp", EXPECTED)]
+    held = Beliefs({"rate": 0.3, "note": HOSTILE}, EXPECTED, None, (Prediction(2, EXPECTED, 0.95),))
+    return night(trials, **({"beliefs": held} | changes))
+
+
+def page_of(subject: Night) -> Page:
+    page = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db")))
+    assert "img" not in page.elements
+    return page
+
+
+def test_the_winner_and_the_search_say_what_was_expected() -> None:
+    page = page_of(believing_night())
+    text = page.text.rpartition("What the search believes")[2].partition("Every trial")[0]
+    for words in ("Trial 2 leads: proposed by gp", "93.0\u00a0% ± 2.0\u00a0points", "got 95.0", "a new point", HOSTILE):
+        assert words in text
+    figure = page.json["specs"]["beliefs"]["layer"]
+    assert [row["trial"] for row in figure[2]["data"]["values"]] == ["2"]
+
+
+def test_without_a_model_the_ways_are_listed_where_there_are_several() -> None:
+    page = page_of(believing_night(beliefs=None))
+    assert "beliefs" not in page.json["specs"]
+    assert "Trials were proposed in 3 ways" in page.text
+    alike = page_of(night([proposed(0, 0.9, "random"), proposed(1, 0.8, "random")]))
+    assert "What the search believes" not in alike.text
