@@ -64,4 +64,10 @@ def files_watched(folder: Path) -> Iterator[Watch]:
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and _watches:
         for watch in _watches:
-            watch.note(arguments[0], arguments[1])
+            watch.note(arguments[0], arguments[1] or _mode(arguments[2]))
+
+
+def _mode(flags: Any) -> str:
+    """Return how `os.open` opens a file, which has no mode: a log that is only written to is not read."""
+    access = flags & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR) if isinstance(flags, int) else os.O_RDONLY
+    return {os.O_WRONLY: "a", os.O_RDWR: "r+"}.get(access, "r")

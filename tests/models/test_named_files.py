@@ -107,6 +107,21 @@ def test_a_list_of_the_module_names_files_that_the_code_puts_together(folder):
     assert list(read_digests("net.py:hidden", folder)) == ["listed_7.txt"]
 
 
+def test_a_log_that_a_library_only_writes_to_is_not_read(folder):
+    code = """
+import os
+from pathlib import Path
+def build(input_shape, output_size):
+    os.close(os.open(Path(__file__).with_name("native" + ".log"), os.O_WRONLY | os.O_APPEND))
+    os.close(os.open(Path(__file__).with_name("listed" + "_7.txt"), os.O_RDONLY))
+"""
+    (folder / "native.log").write_text("kept")
+    (folder / "net.py").write_text(code)
+    with unnamed_reads("net.py:build", folder) as remarks:
+        load_function("net.py:build", folder, "model.architecture")((2,), 1)
+    assert [("listed_7.txt" in remark, "native.log" in remark) for remark in remarks] == [(True, False)]
+
+
 STARRED = "from library import *\ndef build(input_shape, output_size):\n    return read()\n"
 CHANGED = """
 WORDS = []
