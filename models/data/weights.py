@@ -78,7 +78,9 @@ def read_array(given: Any, count: int, source: str) -> np.ndarray:
     """Return the weights that a source holds, (count,) float32; InputError with the row of a bad one."""
     values = plain_array(given, "data.source", f"{source}: weights")
     if values.shape not in ((count,), (count, 1)):
-        problem = f"weights have shape {values.shape}; one number for each of {count} rows is needed"
+        at_positions = "; weigh positions by class_weight in [training], or leave some out by ignore_class in [data]"
+        remedy = at_positions if values.ndim > 1 and values.size > count else ""
+        problem = f"weights have shape {values.shape}; one number for each of {count} rows is needed{remedy}"
         raise InputError("data.source", f"{source}: {problem}")
     if values.dtype.kind not in "bfiu":
         raise InputError("data.source", f"{source}: weights hold {values.dtype.name} values; numbers are needed")

@@ -214,7 +214,7 @@ def test_saved_targets_of_heads_open_as_they_were_with_folds(tmp_path: Path) -> 
         ("(x, {'a': kind, 'a_label': kind, 'label': tags})", {}, None),
         ("(x, {'a': tags, 'a_label': kind})", {}, "val_a_label_accuracy"),
         ("(x, named, {'kind': x[:, 0]})", {}, "head 'kind'.*numbers from 0"),
-        ("(x, amount, {'amount': x[:, 0]})", {}, "return one array of weights"),
+        ("(x, amount, {'a': x[:, 0], 'b': x[:, 0]})", {}, "return one array of weights"),
         ("(x, named)", {"task": {"kin": "regression"}}, "did you mean 'kind'"),
         ("(x, {'a': kind, 'b': tags})", {"split": Split("stratified")}, "'stratified' needs one head with classes"),
         ("(x, {'a': kind, 'b': tags})", {"scale_target": True}, "no head has it"),
