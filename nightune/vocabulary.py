@@ -5,6 +5,7 @@ Options of a technique are not here: they belong to `models`, and `tuning` recei
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Literal, TypeVar, get_args
@@ -61,13 +62,13 @@ _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
 QUANTILE_METRICS = {
     f"pinball_{level:g}": level for level in sorted({*(n / 100 for n in range(1, 100)), 0.005, 0.025, 0.975, 0.995})
 }
+TOP_METRICS = {f"top_{count}": count for count in range(2, 11)}  # metric → among how many the class may be
 # Computed only where a study names them, as objective or in `report`: they cost time in each epoch.
 _NAMED_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "auc": ("maximize", ("multiclass",)),
     "pr_auc": ("maximize", ("binary", "multiclass", "multilabel")),
     "mcc": ("maximize", ("binary", "multiclass")),
-    "top_3": ("maximize", ("multiclass",)),
-    "top_5": ("maximize", ("multiclass",)),
+    **dict.fromkeys(TOP_METRICS, ("maximize", ("multiclass",))),
     "brier": ("minimize", ("binary", "multiclass", "multilabel")),
     "log_loss": ("minimize", ("binary", "multiclass", "multilabel", "positions")),
     "mean_iou": ("maximize", ("positions",)),
@@ -90,7 +91,7 @@ NAMED_METRICS: dict[str, tuple[str, ...]] = {
 }
 # Written in percent.
 SHARES = (
-    *("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5"),
+    *("accuracy", "label_accuracy", "balanced_accuracy", *TOP_METRICS),
     *("f1_macro", "f1_micro", "auc", "pr_auc", "mean_iou"),
 )
 # The ends of a metric's values, where it has some.
@@ -133,8 +134,9 @@ def plain_metric(metric: str) -> str:
 
 
 def listed_metrics(metrics: Iterable[str]) -> list[str]:
-    """Return metrics as messages list them: one quantile stands for all."""
-    return [name for name in metrics if "pinball_" not in name or name.endswith("pinball_0.9")]
+    """Return metrics as messages list them: one quantile stands for all, `top_3` and `top_5` for the other counts."""
+    shown_ones = ("pinball_0.9", "top_3", "top_5")
+    return [name for name in metrics if not re.search(r"(pinball|top)_[0-9.]+$", name) or name.endswith(shown_ones)]
 
 
 def metric_limits(metric: str) -> tuple[float, float]:

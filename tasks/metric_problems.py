@@ -7,7 +7,7 @@ import numpy as np
 
 from nightune.models.data.heads import metric_of_head, of_head
 from nightune.models.errors import InputError
-from nightune.models.networks.class_scores import TOP_COUNTS, has_zero
+from nightune.models.networks.class_scores import has_zero
 from nightune.models.networks.own_metrics import OwnMetric, answers_of, some_rows
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
@@ -15,6 +15,7 @@ from nightune.tuning.study.study import Study
 from nightune.vocabulary import (
     POSITIONS,
     QUANTILE_METRICS,
+    TOP_METRICS,
     VALIDATION_PREFIX,
     listing,
     unknown_name,
@@ -152,7 +153,7 @@ def _counts_no_class(own: OwnMetric, classes: np.ndarray, probabilities: np.ndar
 
 
 def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:
-    top = TOP_COUNTS.get(metric.removeprefix(VALIDATION_PREFIX))
+    top = TOP_METRICS.get(metric.removeprefix(VALIDATION_PREFIX))
     if top is not None and dataset.output_count <= top:
         yield f"{metric} is 1 for every model of {dataset.output_count} classes; use val_accuracy"
     for place, part, examples in _measured(dataset):

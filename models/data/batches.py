@@ -30,6 +30,8 @@ def are_batches(given: Any) -> bool:
 def read_batches(given: Any, source: str, form: str = "") -> tuple[list[Any], bool, tuple[str, ...]]:
     """Return [inputs, targets] or [inputs, targets, weights] of all rows, whether they have an order, and findings.
 
+    Several targets and their weights are dictionaries by name, or by place where the loader gives lists.
+
     The form of the elements is "batches" or "examples", or empty if their arrays shall tell it. Inputs may be a
     dictionary or a tuple of arrays. Rows of different shapes are lists. Large arrays are mapped to
     temporary files. Rows that come in another order each time are sorted by their content.
@@ -123,23 +125,28 @@ def _parts(element: Any, source: str) -> list[Any]:
         if isinstance(element, Mapping):
             held = f"a dictionary of {', '.join(map(repr, element))}"
         raise InputError(KEY, f"{source}: an element of the loader is {held}; {remedy_for_element(element)}")
-    parts = list(element)
-    if isinstance(parts[1], Mapping) and len(parts[1]) == 1:
-        parts[1] = next(iter(parts[1].values()))
-    if isinstance(parts[1], Mapping):
-        problem = f"targets are a dictionary of {len(parts[1])} ({', '.join(map(repr, parts[1]))})"
-        raise InputError(KEY, f"{source}: {problem}; give one of them, such as dataset.map(lambda x, y: (x, y['a']))")
-    if _are_arrays(parts[1]):
-        problem = f"targets are {len(parts[1])} arrays"
-        raise InputError(KEY, f"{source}: {problem}; give one of them, such as dataset.map(lambda x, y: (x, y[0]))")
-    inputs = parts[0]
-    if isinstance(inputs, list) and _are_arrays(inputs) and _are_several(inputs, len(np.atleast_1d(_array(parts[1])))):
+    parts = [element[0], *map(_by_name, element[1:])]
+    inputs, targets = parts[:2]
+    one = next(iter(targets.values())) if isinstance(targets, dict) else targets
+    if isinstance(inputs, list) and _are_arrays(inputs) and _are_several(inputs, len(np.atleast_1d(_array(one)))):
         inputs = tuple(inputs)
     if isinstance(inputs, Mapping):
         tree: Any = {name: _array(each) for name, each in inputs.items()}
     else:
         tree = tuple(map(_array, inputs)) if isinstance(inputs, tuple) else _array(inputs)
-    return [tree, *(_array(each) for each in parts[1:] if each is not None)]
+    others = [each for each in parts[1:] if each is not None]
+    trees = [{name: _array(one) for name, one in each.items()} if isinstance(each, dict) else each for each in others]
+    return [tree, *(each if isinstance(each, dict) else _array(each) for each in trees)]
+
+
+def _by_name(given: Any) -> Any:
+    """Return targets or weights of an element: one array, or a dictionary of several by name or by their places."""
+    if isinstance(given, Mapping):
+        known = {name: each for name, each in given.items() if each is not None}
+        return next(iter(known.values())) if len(given) == 1 else known
+    if not isinstance(given, list | tuple) or not _are_arrays([each for each in given if each is not None]):
+        return given
+    return {str(number): each for number, each in enumerate(given) if each is not None}
 
 
 def _are_arrays(given: Any) -> bool:
@@ -207,6 +214,8 @@ def _sorted_rows(parts: list[Any], again: list[bytes], source: str) -> tuple[lis
     order = sorted(range(len(digests)), key=digests.__getitem__)
 
     def ordered(rows: Any) -> Any:
+        if isinstance(rows, dict):
+            return {name: ordered(each) for name, each in rows.items()}
         return [rows[place] for place in order] if isinstance(rows, list) else rows[np.array(order)]
 
     inputs = parts[0]

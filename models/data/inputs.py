@@ -47,7 +47,7 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray, targe
     given: Any = raw.inputs
     if raw.has_arrays:
         return Inputs(given, _array_columns(given))
-    choices = settings.choices.of_features([*raw.target_columns, settings.split.column, settings.weight])
+    choices = settings.choices.of_features([*raw.target_columns, settings.split.column, *settings.weight_columns])
     preprocessing, findings = fit_preprocessing(given, train, choices)
     cleaned = clean_table(given, preprocessing.columns)
     preprocessing, means = with_target_means(preprocessing, cleaned, train, targets)

@@ -17,6 +17,7 @@ BATCHES = "batches"
 FOR_EXAMPLES = 'if each element is one example, write loader = "examples" in [data]'
 LEAST_FREE = 2**30  # bytes that stay free on the disk of temporary files
 FEWEST_REPEATED = 8  # rows of the first batch, so that repeated batches are no chance
+OTHERS = (".y", ".weight")  # the arrays of an element behind its inputs
 PASSES = 4  # over the same batches, after which a loader of unknown length is endless
 ENDS = "end it after one pass, such as by dataset.take(n), itertools.islice(batches, n) or a method __len__"
 _KINDS = {"i": "numbers", "u": "numbers", "f": "numbers", "b": "booleans", "U": "texts", "S": "texts"}
@@ -85,7 +86,8 @@ class Columns:
         inputs = {name[2:]: array for name, array in held.items() if name.startswith("x ")}
         tree: Any = inputs if isinstance(self._form[0], dict) else tuple(inputs.values())
         single = not isinstance(self._form[0], dict | tuple)
-        return [tree[0] if single else tree, *(array for name, array in held.items() if name.startswith("."))]
+        others = zip(OTHERS, self._form[1:], strict=False)
+        return [tree[0] if single else tree, *(_rebuilt(word, form, held) for word, form in others)]
 
     def close(self) -> None:
         """Close the temporary files; arrays that are mapped to them stay."""
@@ -94,7 +96,7 @@ class Columns:
 
     def said(self) -> str:
         """Say what was read."""
-        rows = self._columns[".y"].count
+        rows = next(iter(self._columns.values())).count
         how = f"{self._elements:,} batches" if self.are_batched else "single examples"
         size = gibibytes(sum(column.size for column in self._columns.values()))
         said = f"{self._source}: {rows:,} rows, {size}, are read once, as {how} of a loader"
@@ -240,9 +242,19 @@ def _temporary_file() -> IO[bytes]:
 
 
 def leaves_of(parts: list[Any]) -> list[tuple[str, Any]]:
-    """Return the arrays of an element with names: those of inputs, then "y" and "weight" behind a dot."""
+    """Return the arrays of an element with names: those of inputs, then "y" and "weight" behind a dot.
+
+    Several targets, and their weights, are dictionaries by name.
+    """
     named = [(f"x {name}", each) for name, each in _named(parts[0])]
-    return [*named, *zip((".y", ".weight"), parts[1:], strict=False)]
+    for word, part in zip(OTHERS, parts[1:], strict=False):
+        named += [(f"{word} {name}", each) for name, each in part.items()] if isinstance(part, dict) else [(word, part)]
+    return named
+
+
+def _rebuilt(word: str, form: Any, held: dict[str, Any]) -> Any:
+    """Return the targets or weights of all rows in the form of the first element's."""
+    return {name: held[f"{word} {name}"] for name in form} if isinstance(form, dict) else held[word]
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:

@@ -143,7 +143,7 @@ def _refuse_some_weights(parts: Mapping[str, Arrays], source: str) -> None:
     other = next((name for name, each in parts.items() if each.head_weights.keys() != first.head_weights.keys()), None)
     if other is not None:
         problem = f"{other!r} has weights of other heads than the first part; give each part those of the same heads"
-        raise InputError(KEY, f"{source}: {problem}")
+        raise InputError(KEY, f"{source}: {problem}, such as np.ones(rows)")
     lacking = [name for name, each in parts.items() if each.weights is None]
     if lacking and len(lacking) < len(parts):
         named = " and ".join(map(repr, lacking))

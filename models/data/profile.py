@@ -41,8 +41,7 @@ def column_lines(
     lines += [_line(rows[name], used.get(str(name)), preprocessing) for name in rows.columns]
     if raw.split_column is not None and raw.split_column.name == settings.split.column:
         lines.append(_unused(str(raw.split_column.name), "splits the rows"))
-    if settings.weight is not None:
-        lines.append(_unused(settings.weight, "weighs the rows"))
+    lines += [_unused(name, "weighs the rows") for name in settings.weight_columns]
     return (*lines, *(_unused(name, "dropped") for name in settings.drop))
 
 

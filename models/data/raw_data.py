@@ -122,16 +122,23 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
     by = table.parts if table.parts is not None else None if split_column is None else table.frame[split_column]
     if by is not None and settings.split.kind == "fixed":
         read_parts(by, ~read.lacks)
-    weights, remarks = (None, []) if settings.weight is None else read_column(table, ~read.lacks, settings)
-    used = [name for name in names if name not in {*targets, split_column, settings.weight, *settings.drop}]
+    weights = {name: read_column(table, ~read.lacks, settings, name) for name in settings.weight_columns}
+    by_head = settings.weight if isinstance(settings.weight, Mapping) else {}
+    used = [name for name in names if name not in {*targets, split_column, *weights, *settings.drop}]
     if not used:
         raise InputError(KEY, "no column is left to learn from")
     return RawData(
         inputs=kept[used],
         split_column=None if by is None else by[~read.lacks],
         split=settings.split,
-        findings=(*table.findings, *read.findings, *remarks, *likely_weights(used)),
-        weights=weights,
+        findings=(
+            *table.findings,
+            *read.findings,
+            *(remark for _, remarks in weights.values() for remark in remarks),
+            *likely_weights(used),
+        ),
+        weights=weights[settings.weight][0] if isinstance(settings.weight, str) else None,
+        head_weights={head: weights[name][0] for head, name in by_head.items()},
         form=table.form,
         ignore_class=settings.ignore_class,
         has_text_names=table.has_text_names,

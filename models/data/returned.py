@@ -165,11 +165,13 @@ def _from_arrays(given: Sequence[Any], source: str, options: SourceOptions) -> A
     arrays = _from_pair(given[0], given[1], source, options)
     if len(given) == 2 or given[2] is None:
         return arrays
-    by_head = weights_by_head(given[2], arrays.targets, source)
+    is_one = not isinstance(arrays.targets, Mapping) and isinstance(given[2], Mapping) and len(given[2]) == 1
+    weights = only_target(given[2]) if is_one else given[2]
+    by_head = weights_by_head(weights, arrays.targets, source)
     if by_head is not None:
         return replace(arrays, head_weights=by_head)
-    refuse_other_order(given[0], given[2], source, "weights")
-    return replace(arrays, weights=read_array(given[2], row_count(arrays.targets), source))
+    refuse_other_order(given[0], weights, source, "weights")
+    return replace(arrays, weights=read_array(weights, row_count(arrays.targets), source))
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str, options: SourceOptions) -> Arrays:

@@ -40,7 +40,7 @@ class DataSettings:
     date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale_target: bool = False
     ignore_class: int | None = None
-    weight: str | None = None
+    weight: str | Mapping[str, str] | None = None
     metrics_by_rows: bool = False
     split: Split = field(default_factory=Split)
     separator: str = ""
@@ -73,6 +73,13 @@ class DataSettings:
         """The columns of each of several targets by name; empty for one target, and for arrays."""
         given = self.target if isinstance(self.target, Mapping) else {}
         return {name: (each,) if isinstance(each, str) else tuple(each) for name, each in given.items()}
+
+    @property
+    def weight_columns(self) -> tuple[str, ...]:
+        """The columns of weights, of all heads or of each that has its own; none for arrays."""
+        if isinstance(self.weight, Mapping):
+            return tuple(dict.fromkeys(self.weight.values()))
+        return () if self.weight is None else (self.weight,)
 
     @property
     def one_task(self) -> str | None:

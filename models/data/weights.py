@@ -1,7 +1,7 @@
 """Read the weights of rows: one number from 0 for each row, an array beside x and y or a column of a table."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,9 @@ def read_array(given: Any, count: int, source: str) -> np.ndarray:
     """Return the weights that a source holds, (count,) float32; InputError with the row of a bad one."""
     values = plain_array(given, "data.source", f"{source}: weights")
     if values.shape not in ((count,), (count, 1)):
-        problem = f"weights have shape {values.shape}; one number for each of {count} rows is needed"
+        at_positions = "; weigh positions by class_weight in [training], or leave some out by ignore_class in [data]"
+        remedy = at_positions if values.ndim > 1 and values.size > count else ""
+        problem = f"weights have shape {values.shape}; one number for each of {count} rows is needed{remedy}"
         raise InputError("data.source", f"{source}: {problem}")
     if values.dtype.kind not in "bfiu":
         raise InputError("data.source", f"{source}: weights hold {values.dtype.name} values; numbers are needed")
@@ -86,10 +88,8 @@ def read_array(given: Any, count: int, source: str) -> np.ndarray:
     return _checked(flat.astype(np.float64), "data.source", lambda row: f"{flat[row]:g} in row {row} of {source}")
 
 
-def read_column(table: Table, kept: np.ndarray, settings: DataSettings) -> tuple[RowWeights, list[str]]:
-    """Return the weights of the kept rows of a table, and remarks on texts; InputError with the row of a bad one."""
-    name = settings.weight
-    assert name is not None
+def read_column(table: Table, kept: np.ndarray, settings: DataSettings, name: str) -> tuple[RowWeights, list[str]]:
+    """Return the weights of the kept rows in a column, and remarks on texts; InputError with the row of a bad one."""
     column, places = table.frame[name][kept], np.flatnonzero(kept)
 
     def where(row: int) -> str:
@@ -110,16 +110,20 @@ def read_column(table: Table, kept: np.ndarray, settings: DataSettings) -> tuple
 
 
 def refuse_unknown_column(names: list[str], targets: tuple[str, ...], settings: DataSettings) -> None:
-    """Refuse a column of weights that the table does not have, or that has another use."""
-    name = settings.weight
-    if name is None:
-        return
-    if name not in names:
-        raise InputError(KEY, unknown_name(name, names, "column"))
-    uses = {"a target": targets, "the column of the split": (settings.split.column,), "in data.drop": settings.drop}
-    other = next((use for use, columns in uses.items() if name in columns), None)
-    if other:
-        raise InputError(KEY, f"{name!r} is {other}, too; weights need a column of their own")
+    """Refuse columns of weights that the table does not have, or that have another use, and weights of other heads."""
+    for head in settings.weight if isinstance(settings.weight, Mapping) else ():
+        if not settings.heads:
+            problem = f"a table of heads ({head!r}), and the data has one target; give the name of a column"
+            raise InputError(KEY, problem)
+        if head not in settings.heads:
+            raise InputError(KEY, unknown_name(head, settings.heads, "head"))
+    for name in settings.weight_columns:
+        if name not in names:
+            raise InputError(KEY, unknown_name(name, names, "column"))
+        uses = {"a target": targets, "the column of the split": (settings.split.column,), "in data.drop": settings.drop}
+        other = next((use for use, columns in uses.items() if name in columns), None)
+        if other:
+            raise InputError(KEY, f"{name!r} is {other}, too; weights need a column of their own")
 
 
 def likely_weights(used: list[str]) -> list[str]:

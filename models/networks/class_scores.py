@@ -10,7 +10,6 @@ from nightune.models.serving.probabilities import decided_places
 
 Array = npt.NDArray[np.float64]
 
-TOP_COUNTS = {"top_3": 3, "top_5": 5}
 SMALLEST = float(np.finfo(np.float64).eps)  # what a relative error divides by at least, as in scikit-learn
 
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from nightune.models.data.heads import HeadData, metric_of_head
 from nightune.models.networks.class_scores import (
-    TOP_COUNTS,
     brier_scores,
     is_among_top,
     pinball_losses,
@@ -21,7 +20,7 @@ from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.networks.weighted_metrics import label_metric_loss, metric_loss
 from nightune.models.serving.predictor import in_units
 from nightune.models.serving.probabilities import class_scores, label_probabilities
-from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, QUANTILE_METRICS, VALIDATION_PREFIX
+from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, QUANTILE_METRICS, TOP_METRICS, VALIDATION_PREFIX
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -143,8 +142,8 @@ def _of_classes(
     if name in ("mcc", "mean_iou"):
         return _evaluated(name, metric_loss(name, logs.argmax(axis=1), targets), len(targets), weights)
     scores = class_scores(outputs, is_logits)
-    if name in TOP_COUNTS:
-        return mean_by_weight(is_among_top(scores, targets, TOP_COUNTS[name]), weights)
+    if name in TOP_METRICS:
+        return mean_by_weight(is_among_top(scores, targets, TOP_METRICS[name]), weights)
     answers = scores[:, 1] if task == "binary" else scores
     return _evaluated(name, metric_loss(name, answers, targets), len(targets), weights)
 

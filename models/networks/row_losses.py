@@ -30,10 +30,10 @@ from nightune.models.serving.head_outputs import head_descriptions
 from nightune.models.serving.input_trees import ArrayTree, rows_of
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.models.serving.probabilities import class_scores, decided_places
-from nightune.vocabulary import DECIDED_METRICS, OBJECTIVES, QUANTILE_METRICS, VALIDATION_PREFIX, row_of
+from nightune.vocabulary import DECIDED_METRICS, OBJECTIVES, QUANTILE_METRICS, TOP_METRICS, VALIDATION_PREFIX, row_of
 
 HALF_BRIER = "Brier score of two classes"  # half the sum over both, as the Brier score is defined for two
-TOP = {"top-3 error": 3, "top-5 error": 5}
+TOP = {f"top-{count} error": count for count in TOP_METRICS.values()}
 PINBALL = {f"pinball loss of the quantile {level:g}": level for level in QUANTILE_METRICS.values()}
 
 # objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
@@ -51,8 +51,7 @@ MEASURES = {
     "val_r2": {"regression": "squared error"},
     "val_pr_auc": {"classes": "log loss", "labels": "log loss"},
     "val_mcc": {"classes": "balanced error"},
-    "val_top_3": {"classes": "top-3 error"},
-    "val_top_5": {"classes": "top-5 error"},
+    **{f"{VALIDATION_PREFIX}{name}": {"classes": measure} for name, measure in zip(TOP_METRICS, TOP, strict=True)},
     "val_brier": {"binary": HALF_BRIER, "classes": "Brier score", "labels": "Brier score"},
     "val_log_loss": {"classes": "log loss", "labels": "log loss"},
     "val_mean_iou": {"classes": "balanced error"},

@@ -261,7 +261,6 @@ REFUSED = {
     "endless PyDataset": (lambda: PyDataset(None), ["endless", "__len__"]),
     "without targets": (lambda: iter([X]), ["(x, y)"]),
     "dictionary": (lambda: iter([{"image": X, "label": Y}]), ["'image'", "map"]),
-    "two heads": (lambda: iter([(X, {"a": Y, "b": Y})]), ["'a', 'b'"]),
     "empty": (lambda: iter([]), ["without any element"]),
     "other rows": (lambda: Loader(noise=1.0), ["augment", "RandomFlip"]),
     "pair": (lambda: (Loader(), Loader()), ['"train"', '"validation"']),
@@ -389,10 +388,35 @@ def test_inputs_of_a_loader_in_a_list_are_inputs_in_order() -> None:
     np.testing.assert_array_equal(found.inputs[1], X[:, :2])
 
 
-@pytest.mark.parametrize("kind", [tuple, list])
-def test_several_targets_of_a_loader_are_refused(kind: Any) -> None:
-    with pytest.raises(InputError, match="2 arrays"):
-        read((X[span], kind((Y[span], W[span]))) for span in SPANS)
+@pytest.mark.parametrize("kind", [tuple, list, dict])
+def test_several_targets_of_a_loader_and_their_weights_are_those_of_heads(kind: Any) -> None:
+    def given(*arrays: Any) -> Any:
+        return dict(zip("01", arrays, strict=True)) if kind is dict else kind(arrays)
+
+    found = read((X[span], given(Y[span], X[span, 0]), given(W[span], None)) for span in SPANS)
+    assert isinstance(found.targets, dict)
+    np.testing.assert_array_equal(found.targets["0"], Y)
+    np.testing.assert_array_equal(found.targets["1"], X[:, 0])
+    assert list(found.head_weights) == ["0"]
+    np.testing.assert_array_equal(found.head_weights["0"], W)
+    alone = [(row, given(label, row[0])) for row, label in zip(X, Y, strict=True)]
+    if kind is dict:  # examples: a list of numbers is one target of several columns
+        np.testing.assert_array_equal(read(iter(alone)).targets["0"], Y)
+    assert read((X[span], {"only": Y[span]}, {"only": W[span]}) for span in SPANS).weights is not None
+
+
+def test_shuffled_rows_of_several_targets_stay_together() -> None:
+    class Shuffled:
+        def __init__(self) -> None:
+            self.turn = 0
+
+        def __iter__(self) -> Any:
+            self.turn += 1
+            order = np.random.default_rng(self.turn).permutation(len(X))
+            return iter([(X[part], {"a": Y[part], "b": X[part, 0]}) for part in np.split(order, 5)])
+
+    found = read(Shuffled())
+    np.testing.assert_array_equal(found.inputs[:, 0], found.targets["b"])
 
 
 def test_pairs_that_may_be_splits_or_heads_are_refused() -> None:

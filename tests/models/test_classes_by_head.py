@@ -249,6 +249,7 @@ def test_the_remedies_of_refused_weights_work(tmp_path: Path) -> None:
         ("{'kid': own['kind']}", "did you mean 'kind'"),
         ("{'kind': -x[:, 0, 0, 0]}", "head 'kind'.*numbers from 0"),
         ("{'kind': own['kind'][:5]}", "head 'kind'.*80 rows"),
+        ("{'shade': np.ones((80, 4, 4))}", "head 'shade'.*class_weight.*ignore_class"),
         ("{'kind': np.zeros(80)}", "head 'kind'.*all weights are 0"),
         ("{'kind': np.r_[1, np.zeros(79)]}", "head 'kind'.*have the weight 0"),
     ],

@@ -86,8 +86,8 @@ def expected(task: str, weights: np.ndarray) -> dict[str, float]:
         "auc": np.mean([oracle.roc_auc_score(*pair, **given) for pair in each]),
         "pr_auc": oracle.average_precision_score(CLASSES, shares, **given),
         "mcc": oracle.matthews_corrcoef(CLASSES, LOGITS.argmax(axis=1), **given),
-        "top_3": oracle.top_k_accuracy_score(CLASSES, LOGITS, k=3, **given),
-        "top_5": oracle.top_k_accuracy_score(CLASSES, LOGITS, k=5, **given),
+        **{f"top_{k}": oracle.top_k_accuracy_score(CLASSES, LOGITS, k=k, **given) for k in range(2, 7)},
+        **dict.fromkeys(("top_7", "top_8", "top_9", "top_10"), 1.0),
         "brier": oracle.brier_score_loss(CLASSES, shares, **given),
         "log_loss": oracle.log_loss(CLASSES, shares, **given),
     }

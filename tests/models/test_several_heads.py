@@ -214,7 +214,7 @@ def test_saved_targets_of_heads_open_as_they_were_with_folds(tmp_path: Path) -> 
         ("(x, {'a': kind, 'a_label': kind, 'label': tags})", {}, None),
         ("(x, {'a': tags, 'a_label': kind})", {}, "val_a_label_accuracy"),
         ("(x, named, {'kind': x[:, 0]})", {}, "head 'kind'.*numbers from 0"),
-        ("(x, amount, {'amount': x[:, 0]})", {}, "return one array of weights"),
+        ("(x, amount, {'a': x[:, 0], 'b': x[:, 0]})", {}, "return one array of weights"),
         ("(x, named)", {"task": {"kin": "regression"}}, "did you mean 'kind'"),
         ("(x, {'a': kind, 'b': tags})", {"split": Split("stratified")}, "'stratified' needs one head with classes"),
         ("(x, {'a': kind, 'b': tags})", {"scale_target": True}, "no head has it"),
@@ -262,6 +262,24 @@ def test_columns_of_a_table_are_targets_by_name(tmp_path: Path) -> None:
     assert stated.version == dataset.version
     with pytest.raises(InputError, match="did you mean 'price'"):
         load_dataset(DataSettings("rows.csv", target=target, task={"prize": "regression"}), tmp_path)
+
+
+def test_a_column_weighs_the_rows_of_one_head(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"u": np.arange(60) % 7, "v": np.arange(60.0), "w": np.arange(60) % 3})
+    frame["grade"] = np.array(["a", "b"])[np.arange(60) // 2 % 2]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    keys: dict[str, Any] = {"target": {"grade": "grade", "v": "v"}, "split": Split("random")}
+    dataset = load_dataset(DataSettings("rows.csv", weight={"grade": "w"}, **keys), tmp_path)
+    assert {head.name: head.has_weights for head in dataset.heads} == {"grade": True, "v": False}
+    grade, amount = (dataset.train.of_head(head) for head in dataset.heads)
+    np.testing.assert_array_equal(grade.weights, amount.targets % 3)
+    assert amount.weights is None
+    assert "w" not in dataset.description["features"]
+    for weight, words in (({"grad": "w"}, "did you mean 'grade'"), ({"grade": "x"}, "unknown column 'x'")):
+        with pytest.raises(InputError, match=words):
+            load_dataset(DataSettings("rows.csv", weight=weight, **keys), tmp_path)
+    with pytest.raises(InputError, match="one target; give the name of a column"):
+        load_dataset(DataSettings("rows.csv", target="grade", weight={"grade": "w"}), tmp_path)
 
 
 def test_the_loss_is_that_of_keras_for_dictionaries_of_losses_and_weights(folder: Path) -> None:

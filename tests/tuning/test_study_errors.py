@@ -7,8 +7,8 @@ from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
 METRICS = (
     "(known: val_loss, val_accuracy, val_label_accuracy, val_balanced_accuracy, val_f1_macro, val_f1_micro, val_auc, "
-    "val_mae, val_rmse, val_r2, val_pr_auc, val_mcc, val_top_3, val_top_5, val_brier, val_log_loss, val_mape, "
-    "val_spearman, val_mae_original, val_rmse_original, val_pinball_0.9)"
+    "val_mae, val_rmse, val_r2, val_pr_auc, val_mcc, val_top_3, val_top_5, val_brier, val_log_loss, val_mean_iou, "
+    "val_mape, val_spearman, val_mae_original, val_rmse_original, val_pinball_0.9)"
 )
 ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = (

@@ -30,6 +30,8 @@ def test_weights_and_their_average_are_content(read: Read) -> None:
         ("weight = 3", "", "data.weight: 3"),
         ('weight = ""', "", "data.weight: "),
         ("weight = ['w', 'v']", "", "data.weight: "),
+        ("weight = {}", "", "data.weight: "),
+        ("weight = { kind = 3 }", "", "data.weight: "),
         ("", 'average = "row"', "objective.average: unknown 'row'; did you mean 'rows'?"),
         ("", "average = true", "objective.average: true"),
     ],

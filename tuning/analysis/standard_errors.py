@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from nightune.tuning.analysis.confirmation import Confirmation, seed_deviation
 from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.tuning.trial import TrialResult
-from nightune.vocabulary import POSITIONS, POSITIONS_SAID, WEIGHTED_SAID, sign_of
+from nightune.vocabulary import POSITIONS, POSITIONS_SAID, TOP_METRICS, VALIDATION_PREFIX, WEIGHTED_SAID, sign_of
 
-SHARE_METRICS = ("val_accuracy", "val_top_3", "val_top_5")  # shares of rows that are right, independently of each other
+# Shares of rows that are right, independently of each other.
+SHARE_METRICS = ("val_accuracy", *(f"{VALIDATION_PREFIX}{name}" for name in TOP_METRICS))
 POOLED_FOLDS = "of the mean over folds, pooled over the better half of the trials"
 OF_BEST_ROWS = "by the held-out rows of the best trial"
 RANKING_SPLITS = ("ranking", "validation")  # the first one that a study has ranks its trials

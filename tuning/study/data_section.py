@@ -174,7 +174,7 @@ class DataSection(Section):
     )
     scale_target: Switch = False
     ignore_class: Annotated[int, Field(strict=True)] | None = None
-    weight: Text | None = None
+    weight: str | dict[str, str] | None = None
     split: Split = Split()
     separator: Annotated[str, Field(pattern=SEPARATOR, description=SEPARATORS)] | None = None
     decimal: Literal[",", "."] | None = None
@@ -217,6 +217,15 @@ class DataSection(Section):
         if isinstance(given, dict) and all(name.isidentifier() and _is_plain(value) for name, value in given.items()):
             return given
         raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {ARGUMENTS}"})
+
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _read_weight(cls, given: Any) -> Any:
+        names = list(given.values()) if isinstance(given, dict) else [given]
+        if names and all(isinstance(each, str) and each.strip() for each in names):
+            return given
+        allowed = 'the name of a column, or of several heads a table of such names, { HEAD = "column" }'
+        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {allowed}"})
 
     @field_validator("target", mode="before")
     @classmethod
