@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -28,21 +29,36 @@ WIDE = 110  # columns of a terminal, from which the bar is long
 NAME = 30  # columns of a sweep's name
 
 
+class _Shortened(TextColumn):
+    """A text that gives way where the terminal is narrow: numbers of trials and of time stay whole."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of a task in one line."""
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
+def _whole() -> Column:
+    return Column(no_wrap=True)
+
+
 class SweepProgress(logging.Handler):
     """Draws the events of the logger `nightune` on a console; without a terminal it prints only lines."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(level=logging.DEBUG)
         self._console = console
+        is_wide = console.width >= WIDE
         self._bar = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=NAME)),
-            BarColumn(bar_width=24 if console.width >= WIDE else 10),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"),
-            TextColumn("{task.fields[epoch]}"),
-            TimeElapsedColumn(),
+            _Shortened("{task.description}", table_column=Column(max_width=NAME)),
+            BarColumn(bar_width=24 if is_wide else 10),
+            MofNCompleteColumn(table_column=_whole()),
+            _Shortened("{task.fields[best]}", table_column=Column()),
+            _Shortened("{task.fields[epoch]}", table_column=Column()),
+            *([TimeElapsedColumn(table_column=_whole())] if is_wide else []),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=_whole()),
             console=console,
             transient=True,
             disable=not console.is_terminal,
