@@ -23,7 +23,6 @@ from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
-from nightune.tuning.analysis.metric_values import OF_TARGET
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
@@ -60,11 +59,11 @@ def facts(night: Night) -> list[Fact]:
         found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt, winner))
     elif len(night.full) > 1:
         found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials", sweep))
-    values, unit = night.sealed, f" {OF_TARGET}" if m.unit else ""
+    values = night.sealed
     if values is not None:
         other = f"a guess: {m.text(values.baseline)}"
         other = other if values.champion is None else f"the champion: {m.text(values.champion)}"
-        found.append(Fact(m.text(values.challenger), f"{m.name}{unit} on sealed rows", other, sweep))
+        found.append(Fact(m.text(values.challenger), f"{m.name}{night.sealed_unit} on sealed rows", other, sweep))
     trained = count(len(night.trials), "trial")
     if night.replicates:
         trained += f", {count(len(night.replicates), 'fresh seed')}"
