@@ -6,6 +6,7 @@ A promotion has a bar of its own, with the trainings that are left. Both fit int
 import logging
 import math
 from contextlib import suppress
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -39,6 +40,16 @@ class _Shortened(TextColumn):
         return text
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, or the time so far of a search whose number of trials is not known before its end."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of a task."""
+        if task.total is None:
+            return Text(f"{timedelta(seconds=int(task.elapsed or 0))} so far", style="progress.elapsed")
+        return Text.assemble("left ", super().render(task))
+
+
 def _whole() -> Column:
     return Column(no_wrap=True)
 
@@ -57,8 +68,7 @@ class SweepProgress(logging.Handler):
             _Shortened("{task.fields[best]}", table_column=Column()),
             _Shortened("{task.fields[epoch]}", table_column=Column()),
             *([TimeElapsedColumn(table_column=_whole())] if is_wide else []),
-            TextColumn("left"),
-            TimeRemainingColumn(table_column=_whole()),
+            _TimeLeft(table_column=_whole()),
             console=console,
             transient=True,
             disable=not console.is_terminal,
