@@ -13,6 +13,7 @@ from nightune.tasks.reporting.night.charts_library import VEGA_LITE, vl_convert_
 from nightune.tasks.reporting.night.measure import Spec
 
 PNG_COLOURS = 128
+MARGIN = 8  # pixels: fonts are wider than the library measures them
 WIDTH, PANEL_WIDTH = 640, 360  # pixels of a figure, and of one of those that share an axis
 _VARIABLE = re.compile(r"var\(--([a-z]+)\)")
 _VALUE = re.compile(r"--([a-z]+): ([^;]+);")
@@ -64,4 +65,5 @@ def still(spec: Spec, style: str, trials: list[Spec]) -> Still:
     if "vconcat" in drawn:
         drawn["vconcat"] = [{**panel, "width": PANEL_WIDTH} for panel in drawn["vconcat"]]
         return Still(drawn)
-    return Still({**drawn, "width": WIDTH, "datasets": {"trials": trials}})
+    padding = {**drawn.get("padding", {}), "left": MARGIN, "bottom": MARGIN}
+    return Still({**drawn, "width": WIDTH, "padding": padding, "datasets": {"trials": trials}})
