@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from line_charts import Chart, Line, draw
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run from anywhere
@@ -25,7 +26,6 @@ from nightune.models.techniques.penalties.penalties import PENALTIES, PenaltySet
 from nightune.models.techniques.stopping.rules import LOSS_RULES  # noqa: E402
 from nightune.models.training.controller import Controller  # noqa: E402
 from nightune.models.training.plan import EpochPlan  # noqa: E402
-from nightune.tasks.reporting.svg_chart import Chart, Line, draw  # noqa: E402
 
 PAGE, PICTURES = ROOT / "docs" / "techniques.md", ROOT / "docs" / "pictures"
 EPOCHS, EXAMPLES = 40, 320

@@ -9,9 +9,12 @@ from typing import NamedTuple
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_digest
+from nightune.tasks.tracking.trials.trial_log import kind_of, run_name
 from nightune.tuning.trial import Trial
 
 COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
+NAMED_TRIALS = 6  # in the name of a task
+OPTIMIZER = "optimizer"
 REFUSED = "refused"  # instead of the graph key, if a trial's params make no recipe
 
 
@@ -25,6 +28,13 @@ class Place(NamedTuple):
     graph_key: str
     largest_batch: int
     number: int
+
+
+def trials_text(trials: Sequence[Trial]) -> str:
+    """Return which trials these are, in words, with the optimizer if they have one in common."""
+    optimizers = {str(trial.params.get(OPTIMIZER, "")) for trial in trials}
+    optimizer = optimizers.pop() if len(optimizers) == 1 else ""
+    return f"{_numbered(trials)}{f' ({optimizer})' if optimizer else ''}"
 
 
 def training_order(folder: Path) -> Callable[[Trial], Place]:
@@ -41,6 +51,16 @@ def training_order(folder: Path) -> Callable[[Trial], Place]:
             return Place(REFUSED, 0, trial.number)
 
     return place
+
+
+def _numbered(trials: Sequence[Trial]) -> str:
+    if len(trials) == 1:
+        return run_name(trials[0])
+    numbers = list(dict.fromkeys(str(trial.number) for trial in trials))
+    first, left = ", ".join(numbers[:NAMED_TRIALS]), len(numbers) - NAMED_TRIALS
+    kinds = {kind_of(trial) for trial in trials}
+    kind = f"{len(trials)} replicates of trials" if kinds == {"replicate"} else "trials"
+    return f"{kind} {first}{f' and {left} more' if left > 0 else ''}"
 
 
 def cohorts(trials: Sequence[Trial], folder: Path) -> Iterator[list[Trial]]:

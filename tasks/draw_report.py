@@ -9,17 +9,22 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.tasks.load_study import problems_of
+from nightune.tasks.reporting.night.answer import headline
 from nightune.tasks.reporting.night.card import card
 from nightune.tasks.reporting.night.data_part import data_numbers
 from nightune.tasks.reporting.night.ledger_part import ledger_numbers
 from nightune.tasks.reporting.night.next_steps import Advice, advice_of
-from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.page import Context, draw_page, draw_stills
 from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
+from nightune.tasks.tracking.sweeps.descriptions import ShortReport, write_description
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
-from nightune.tasks.tracking.sweeps.origins import write_description, write_page
+from nightune.tasks.tracking.sweeps.origins import write_page
+
+NOTHING = "nothing stands out by more than chance"
+DESCRIBED = ("history", "importance")  # the figures whose stills stand in the description of the sweep's run
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     if output is not None:
         _write(output, page)
     kept, short = write_page(store, sweep, page), card(night, str(study_file), advice)
-    write_description(store, sweep, night.origin.question, short)
+    stills = {name: each.png for name, each in draw_stills(night).items() if name in DESCRIBED}
+    first = advice[0].step.title if advice else NOTHING
+    write_description(store, sweep, night.origin.question, ShortReport(short, headline(night), first, stills))
     numbers = summary(night) | {"ledger": ledger_numbers(night), "drift": data_numbers(night)}
     numbers["stopping"] = stopping_numbers(night)
     return DrawnReport(

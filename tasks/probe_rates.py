@@ -65,7 +65,7 @@ def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe
         for name, values in each.test.curves.items()
     }
     numbers = json.dumps(probe.as_json(), ensure_ascii=False, indent=2)
-    files = {names.PROBE_CHART: probe.chart, names.PROBE_NUMBERS: numbers}
+    files = {names.PROBE_CHART: probe.figure.svg, names.PROBE_NUMBERS: numbers}
     files |= {names.PROBE_SUGGESTION: probe.snippet} if probe.snippet else {}
     return replace(probe, run_id=log_probe(store, study, data.version, curves, files))
 

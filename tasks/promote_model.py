@@ -18,7 +18,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.threshold_problems import KEY as THRESHOLD_KEY
 from nightune.tasks.tracking.registry import registry
-from nightune.tasks.tracking.registry.description import description_of
+from nightune.tasks.tracking.registry.description import description_of, description_of_model
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
@@ -165,6 +165,7 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None, head
 
     candidate, threshold = verdict.candidate, setting.study.objective.threshold
     tags = {
+        names.ANSWER: _answer(verdict),
         **verdict_tags(verdict),
         names.SWEEP: candidate.sweep,
         names.TRIAL: str(candidate.trial),
@@ -186,6 +187,8 @@ def _move_alias(setting: Setting, verdict: Verdict, version: Version, champion: 
     """Write tags and history first, then move the alias in one last call."""
     store, model = setting.store, version.model
     registry.describe(store, version, description_of(verdict, version.number))
+    registry.describe_model(store, model, description_of_model(model, setting.study.question))
+    registry.set_tags(store, version, {names.ANSWER: _answer(verdict)})
     if not verdict.is_promoted:
         registry.set_tags(store, version, registry.extended_history(version, "challenger", verdict.reason))
         registry.set_alias(store, model, registry.CHALLENGER, version.number)
@@ -201,6 +204,10 @@ def _move_alias(setting: Setting, verdict: Verdict, version: Version, champion: 
         registry.delete_alias(store, model, registry.CHALLENGER)
     registry.set_alias(store, model, registry.CHAMPION, version.number)
     return Promotion(verdict, version.number, registry.CHAMPION)
+
+
+def _answer(verdict: Verdict) -> str:
+    return f"{verdict.decision}: {verdict.reason}"[: names.TAG_LENGTH]
 
 
 def best_candidate(confirmation: Confirmation | None, results: Sequence[TrialResult]) -> TrialResult | None:

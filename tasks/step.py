@@ -8,7 +8,7 @@ the steps' modules, but not Prefect, which takes a second.
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
 from nightune.tasks.tracking.store import names
@@ -16,6 +16,7 @@ from nightune.tasks.tracking.store import names
 if TYPE_CHECKING:
     from prefect import Task
 
+TaskName = Callable[[dict[str, Any]], str]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -23,10 +24,13 @@ _ended_task_runs: Counter[UUID | None] = Counter()
 
 
 class Step(Generic[P, R]):
-    """A step of a flow: each call is the run of a Prefect task. `fn` is the function itself."""
+    """A step of a flow: each call is the run of a Prefect task. `fn` is the function itself.
 
-    def __init__(self, function: Callable[P, R]) -> None:
-        self.fn = function
+    `name` returns the name of a task run from the arguments by name; without it Prefect numbers the function's name.
+    """
+
+    def __init__(self, function: Callable[P, R], name: TaskName | None = None) -> None:
+        self.fn, self._name = function, name
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Run the step as a task of the current flow run."""
@@ -41,12 +45,26 @@ class Step(Generic[P, R]):
         from prefect import Task  # noqa: PLC0415 - as the module says
         from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
-        return Task(_counted(self.fn), cache_policy=NO_CACHE)
+        return Task(_counted(self.fn), cache_policy=NO_CACHE, task_run_name=self._run_name())
+
+    def _run_name(self) -> Callable[..., str] | None:
+        if (name := self._name) is None:
+            return None
+
+        def run_name(parameters: dict[str, Any]) -> str:  # Prefect looks for an argument so called
+            return name(parameters)
+
+        return run_name
 
 
 def step(function: Callable[P, R]) -> Step[P, R]:
     """Make a function a step of a flow."""
     return Step(function)
+
+
+def named_step(name: TaskName) -> Callable[[Callable[P, R]], Step[P, R]]:
+    """Make a function a step of a flow whose task runs are named by its arguments."""
+    return lambda function: Step(function, name)
 
 
 def ended_task_runs(flow_run_id: UUID) -> int:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from nightune.tasks.cohorts import trials_text
 from nightune.tasks.setting import Setting
-from nightune.tasks.step import step
+from nightune.tasks.step import named_step
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.trial.compile_next import compile_next
 from nightune.tasks.trial.crash_log import open_crash_log
@@ -12,7 +13,7 @@ from nightune.tasks.trial.trial_runner import TrialRunner
 from nightune.tuning.trial import Trial, TrialResult
 
 
-@step
+@named_step(lambda given: f"train {trials_text(given['trials'])}")
 def train_cohort(
     setting: Setting,
     trials: Sequence[Trial],

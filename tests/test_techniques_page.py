@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from nightune.models.recipe.params import KEYS
-from nightune.tasks.reporting.svg_chart import draw
 from nightune.vocabulary import row_of
 from tests.rows import missing_rows
 from tests.test_acceptance import named_tests
@@ -15,6 +14,7 @@ from tests.test_acceptance import named_tests
 sys.path.insert(0, "docs")  # a script, not a package
 
 import draw_techniques
+from line_charts import draw
 
 PAGE, ARTICLE = Path("docs/techniques.md"), Path("docs/article.md")
 

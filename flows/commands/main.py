@@ -129,7 +129,9 @@ def probe(
     study: StudyFile,
     updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates per test.")] = 200,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the study's seed.")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the chart to this file (.svg).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the chart to this .svg or .png file.")
+    ] = None,
     write: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a copy of the study with the suggested ranges, in the same folder."),

@@ -26,6 +26,7 @@ def tune(  # noqa: PLR0913 - as the command has options
     engine: str = "auto",
     fresh: bool = False,
     retry_failed: bool = False,
+    workers: int | None = None,
 ) -> SweepResults:
     """Tune a study as `nightune tune` does, and return its sweep: resumed, complete, or a new one.
 
@@ -45,6 +46,7 @@ def tune(  # noqa: PLR0913 - as the command has options
     else:
         file = Path(study)
     options = {"trials": trials, "epochs": epochs, "seed": seed, "hours": hours, "until": until, "engine": engine}
+    options["workers"] = workers
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
     flags = ["--fresh"] * fresh + ["--retry-failed"] * retry_failed
     said = json.loads(run_command(["tune", str(file), "--json", *given, *flags]))

@@ -6,12 +6,14 @@ A promotion has a bar of its own, with the trainings that are left. Both fit int
 import logging
 import math
 from contextlib import suppress
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -28,21 +30,45 @@ WIDE = 110  # columns of a terminal, from which the bar is long
 NAME = 30  # columns of a sweep's name
 
 
+class _Shortened(TextColumn):
+    """A text that gives way where the terminal is narrow: numbers of trials and of time stay whole."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of a task in one line."""
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, or the time so far of a search whose number of trials is not known before its end."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of a task."""
+        if task.total is None:
+            return Text(f"{timedelta(seconds=int(task.elapsed or 0))} so far", style="progress.elapsed")
+        return Text.assemble("left ", super().render(task))
+
+
+def _whole() -> Column:
+    return Column(no_wrap=True)
+
+
 class SweepProgress(logging.Handler):
     """Draws the events of the logger `nightune` on a console; without a terminal it prints only lines."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(level=logging.DEBUG)
         self._console = console
+        is_wide = console.width >= WIDE
         self._bar = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=NAME)),
-            BarColumn(bar_width=24 if console.width >= WIDE else 10),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"),
-            TextColumn("{task.fields[epoch]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _Shortened("{task.description}", table_column=Column(max_width=NAME)),
+            BarColumn(bar_width=24 if is_wide else 10),
+            MofNCompleteColumn(table_column=_whole()),
+            _Shortened("{task.fields[best]}", table_column=Column()),
+            _Shortened("{task.fields[epoch]}", table_column=Column()),
+            *([TimeElapsedColumn(table_column=_whole())] if is_wide else []),
+            _TimeLeft(table_column=_whole()),
             console=console,
             transient=True,
             disable=not console.is_terminal,

@@ -8,7 +8,8 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange
-from nightune.tasks.reporting.svg_chart import Chart, Line, draw
+from nightune.tasks.reporting.night.stills import Still
+from nightune.tasks.reporting.probe_chart import probe_figure
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.edit import in_toml, with_parameter
 
@@ -73,13 +74,10 @@ class StudyProbe:
         return [_row(probe) for probe in self.probes]
 
     @property
-    def chart(self) -> str:
-        """The smoothed losses by learning rate, as an SVG file, with a mark at each suggestion."""
+    def figure(self) -> Still:
+        """The smoothed losses by learning rate, with a mark at each suggestion."""
         tests = [(probe.optimizer, probe.test) for probe in self.probes if probe.test is not None]
-        lines = [Line(name, test.rates.tolist(), test.smoothed.tolist()) for name, test in tests]
-        marks = [(test.suggestion, name) for name, test in tests if test.suggestion is not None]
-        title = f"{self.study}: loss by learning rate of each optimizer"
-        return draw(Chart(title, "learning rate", "smoothed training loss", lines, marks, is_log_x=True))
+        return probe_figure(self.study, tests)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that `--json` prints."""
@@ -93,9 +91,9 @@ class StudyProbe:
 
 
 def write_chart(probe: StudyProbe, file: Path) -> None:
-    """Write the chart; InputError if the file cannot be written."""
+    """Write the chart, as PNG if that is the suffix, else as SVG; InputError if the file cannot be written."""
     try:
-        file.write_text(probe.chart, encoding="utf-8")
+        probe.figure.save(file)
     except OSError as error:
         raise InputError("plot", f"{file} cannot be written: {error.strerror}") from error
 

@@ -64,6 +64,28 @@ def test_a_promotion_counts_its_trainings_and_the_judgement_in_80_columns(shown:
     assert len(line) <= 80
 
 
+@pytest.mark.parametrize("sweep_id", ["homes-0", NAME])
+def test_done_and_time_left_are_whole_in_80_columns_however_long_the_names_are(
+    shown: SweepProgress, sweep_id: str
+) -> None:
+    announce_sweep(SweepStarted(sweep_id, 120, 0, 120, 0, "val_head_accuracy", "maximize"))
+    announce_trial(TrialResult(Trial(7, {}, 1, "k"), Status.COMPLETED, 0.9, 1, 2, 3, 4, 5.0), "val_head_accuracy")
+    announce_epoch(EpochEnded(16, 123, 200))
+    (line,) = bar(shown)
+    assert len(line) <= 80
+    assert "1/120" in line
+    assert line.rstrip().endswith("left -:--:--")
+    assert "best" in line
+
+
+def test_a_search_that_an_hour_ends_shows_its_time_so_far(shown: SweepProgress) -> None:
+    announce_sweep(SweepStarted("a-0", 500, 0, 500, 0, "val_loss", "minimize", ("hours = 8",)))
+    (line,) = bar(shown)
+    assert "0/?" in line
+    assert "0:00:00 so far" in line
+    assert "left" not in line
+
+
 def test_a_promotion_after_a_search_has_a_bar_of_its_own(shown: SweepProgress) -> None:
     announce_sweep(SweepStarted("a-0", 4, 4, 4, 4, "val_loss", "minimize"))
     announce_trial(replicate(1), "val_loss")  # confirmed in the search: no trial of it

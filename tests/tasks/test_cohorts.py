@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightune.tasks.check_study import check_study
-from nightune.tasks.cohorts import COHORT_TRIALS, REFUSED, cohorts, training_order
+from nightune.tasks.cohorts import COHORT_TRIALS, REFUSED, cohorts, training_order, trials_text
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import propose_trials
@@ -111,3 +111,23 @@ def test_models_of_a_user_are_distinguished_by_their_code(tmp_path: Path) -> Non
     architectures = ("one.py:build", "other.py:build", "one.py:build")
     given = [trial(number, model__architecture=name) for number, name in enumerate(architectures)]
     assert sorted(cut(given, tmp_path)) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "replicates", "optimizers", "said"),
+    [
+        ([3], [0], ["sgd"], "trial 3 (sgd)"),
+        ([3], [2], [None], "trial 3 replicate 2"),
+        ([0, 4], [0, 0], ["sgd", "adam"], "trials 0, 4"),
+        ([3, 3, 5], [1, 2, 1], ["adam", "adam", "adam"], "3 replicates of trials 3, 5 (adam)"),
+        ([*range(8)], [0] * 8, ["sgd"] * 8, "trials 0, 1, 2, 3, 4, 5 and 2 more (sgd)"),
+    ],
+)
+def test_trials_are_named_in_words(
+    numbers: list[int], replicates: list[int], optimizers: list[str | None], said: str
+) -> None:
+    held = [
+        Trial(number, {} if name is None else {"optimizer": name}, 1, f"key-{number}", replicate=replicate)
+        for number, replicate, name in zip(numbers, replicates, optimizers, strict=True)
+    ]
+    assert trials_text(held) == said

@@ -1,6 +1,7 @@
 """What mattered, in the report: planted effects are found and drawn in place, and chance is called chance."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -105,6 +106,8 @@ def test_the_page_draws_each_dimension_and_runs_no_text_of_a_user(subject: Night
     assert not any("alert" in text for name in drawn for text in expressions(page.json["specs"][name]))
     assert HOSTILE[:12] in json.dumps(page.json["specs"])
     assert "What mattered" in page.text
+    headings = re.findall(r"<figcaption><b>([^<]+)</b>", html)
+    assert headings.index("learning_rate.peak") < headings.index("model.kind")
     assert "img" not in page.elements
 
 

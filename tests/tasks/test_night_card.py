@@ -1,8 +1,10 @@
 """The report in short: one winner on every card, texts of users as text, a description that keeps what people wrote."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -14,8 +16,10 @@ from nightune.tasks.reporting.night.card import card, escaped
 from nightune.tasks.reporting.night.data_part import since_part
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.artifacts import local_artifact
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.origins import BEGIN, END, Origin, read_origin, write_description
+from nightune.tasks.tracking.sweeps.descriptions import BEGIN, END, ShortReport, write_description
+from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.profiles import DataProfile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.write_report import read_report
@@ -73,19 +77,47 @@ def test_the_cards_of_a_night_name_one_winner(
 
 
 def test_the_description_of_a_run_keeps_what_people_wrote_around_the_report(store: Store, sweep: Sweep) -> None:
-    write_description(store, sweep, QUESTION, "first")
+    write_description(store, sweep, QUESTION, ShortReport("first"))
     assert described(store, sweep).startswith(f"{QUESTION}\n\n{BEGIN}\nfirst\n{END}")
     client(store).set_tag(sweep.run_id, names.MLFLOW_NOTE, f"Mine.\n\n{BEGIN}\nfirst\n{END}\n\nAlso mine.")
-    write_description(store, sweep, QUESTION, "second")
+    write_description(store, sweep, QUESTION, ShortReport("second"))
     assert described(store, sweep) == f"Mine.\n\n{BEGIN}\nsecond\n{END}\n\nAlso mine."
-    write_description(store, sweep, QUESTION, "x" * 9000)
+    write_description(store, sweep, QUESTION, ShortReport("x" * 9000))
     assert len(described(store, sweep)) <= names.TAG_LENGTH
     assert described(store, sweep).endswith("Also mine.")
 
 
+def test_stills_are_artifacts_that_the_description_shows_whole_however_long_the_text_is(
+    store: Store, sweep: Sweep
+) -> None:
+    stills = {"history": b"PNG 1", "importance": b"PNG 2"}
+    for text in ("short", "x" * 9000):
+        write_description(store, sweep, QUESTION, ShortReport(text, stills=stills))
+        note = described(store, sweep)
+        shown = [parse_qs(query) for query in re.findall(r"!\[\w+\]\(get-artifact\?([^)]*)\)", note)]
+        assert [each["path"] for each in shown] == [["report/history.png"], ["report/importance.png"]]
+        assert [each["run_uuid"] for each in shown] == 2 * [[sweep.run_id]]
+        assert len(note) <= names.TAG_LENGTH
+    file = local_artifact(store, sweep.run_id, "report/importance.png")
+    assert file is not None
+    assert file.read_bytes() == b"PNG 2"
+    write_description(store, sweep, QUESTION, ShortReport("no trial has a result"))
+    assert "get-artifact" not in described(store, sweep)
+
+
+def test_answer_and_next_step_are_the_first_tags_from_the_start(store: Store, sweep: Sweep) -> None:
+    """MLflow's pages list tags in the order in which they were written first."""
+    before = client(store).get_run(sweep.run_id).data.tags
+    assert [before[name] for name in names.FOR_READERS] == 2 * [names.NOT_KNOWN]
+    write_description(store, sweep, QUESTION, ShortReport("text", "trial 3 leads", "search lower rates"))
+    tags = client(store).get_run(sweep.run_id).data.tags
+    assert [tags[name] for name in names.FOR_READERS] == ["trial 3 leads", "search lower rates"]
+    assert next(iter(tags)) == names.ANSWER
+
+
 def test_the_question_of_a_sweep_is_that_of_its_study_after_a_report(store: Store, sweep: Sweep) -> None:
     before = read_origin(store, sweep).question
-    write_description(store, sweep, before, "an answer")
+    write_description(store, sweep, before, ShortReport("an answer"))
     assert read_origin(store, sweep).question == before == QUESTION
 
 

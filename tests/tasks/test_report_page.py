@@ -351,6 +351,21 @@ def test_a_scaled_target_is_named_beside_the_sealed_rows_unit() -> None:
     assert "56 root mean squared error in units of the target" in judged
 
 
+def test_a_loss_of_sealed_rows_is_told_from_that_of_a_scaled_target() -> None:
+    values = MetricValues("val_loss", "minimize", 4.8e8, 4.4e10, None)
+    gain = Gain(4e10, 3e10, 5e10, 0.95, 4.8e8, 4.4e10, 3, 1, 88, 0.1)
+    subject = night(
+        [result(n, score) for n, score in enumerate((0.007, 0.008, 0.009))],
+        replace(ACCURACY, metric="val_loss", direction="minimize"),
+        origin=Origin(started=90.0, content={"data": {"scale_target": True}}),
+        verdict=verdict(Decision.PROMOTED, against=None, values=values, baseline=gain),
+    )
+    assert "loss of the unscaled target" in answer(subject, "flowers.toml")[-1]
+    assert "loss of the unscaled target" in headline(subject)
+    plain = replace(subject, origin=Origin(started=90.0, content={"data": {}}))
+    assert "unscaled" not in " ".join(answer(plain, "flowers.toml"))
+
+
 def test_an_interval_of_a_share_ends_at_its_ends() -> None:
     subject = night([result(0, 0.99), result(1, 0.98)], confirmation=confirmation(0.999, 0.95))
     assert "to 100.0\u00a0%" in answer(subject, "flowers.toml")[1]

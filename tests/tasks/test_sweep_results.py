@@ -55,6 +55,7 @@ def test_the_report_and_its_figures_need_no_browser_and_write_nothing_to_the_sto
     for figure in (figures["history"], figures["curves 1"]):
         assert "var(--" not in str(figure.spec)
         assert "<svg" in figure.save(tmp_path / "figure.svg").read_text()
+    assert figures["history"].save(tmp_path / "figure.PNG").read_bytes().startswith(b"\x89PNG")
     trials = figures["history"].spec["datasets"]["trials"]
     assert sorted(row["trial"] for row in trials) == ["0", "1", "2"]
     page = results.report()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.entities import packed
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.store import Store, client
@@ -47,6 +48,20 @@ def test_a_finished_trial_is_read_back_unchanged(
     assert finished_trials(store, sweep) == {trial.key: result}
     types = {name: type(value) for name, value in finished_trials(store, sweep)[trial.key].trial.params.items()}
     assert types == {"optimizer": str, "learning_rate.peak": float, "nesterov": bool, "model.units": list, "size": int}
+
+
+def test_a_trial_says_of_which_epoch_its_numbers_are_and_keeps_what_people_wrote(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData
+) -> None:
+    run_id = train(store, sweep, trial, data, None).run_id
+    note = client(store).get_run(run_id).data.tags[names.MLFLOW_NOTE]
+    result = result_of(trial)
+    assert note.startswith(f"Best epoch {result.best_epoch} of {result.epochs}: val_loss {result.objective:.5g}")
+    client(store).set_tag(run_id, names.MLFLOW_NOTE, "Mine.")
+    client(store).set_tag(run_id, names.STATUS, "interrupted")
+    client(store).update_run(run_id, status="KILLED")
+    assert train(store, sweep, trial, data, None).run_id == run_id
+    assert client(store).get_run(run_id).data.tags[names.MLFLOW_NOTE] == "Mine."
 
 
 def test_a_run_has_the_names_that_others_read(

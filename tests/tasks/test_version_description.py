@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from nightune.tasks.tracking.registry.description import description_of
+from nightune.tasks.tracking.registry.description import description_of, description_of_model
+from nightune.tasks.tracking.registry.registry import describe_model
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.store import Store, client
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.promotion_gate import Decision
 from tests.tasks.nights import verdict
@@ -37,3 +39,15 @@ def test_a_long_reason_leaves_room_for_how_to_load_it() -> None:
     text = description_of(replace(verdict(Decision.FORCED, because="y" * 9000), reason="x" * 9000), 1)
     assert len(text) <= names.TAG_LENGTH
     assert "models:/flowers/1" in text
+
+
+def test_a_model_has_the_question_and_how_to_load_and_keeps_what_people_wrote(store: Store) -> None:
+    text = description_of_model("flowers", "Which rate is best?")
+    client(store).create_registered_model("flowers")
+    describe_model(store, "flowers", text)
+    held = client(store).get_registered_model("flowers").description
+    assert held.startswith("Which rate is best?")
+    assert "models:/flowers@champion" in held
+    client(store).update_registered_model("flowers", description="Mine.")
+    describe_model(store, "flowers", text)
+    assert client(store).get_registered_model("flowers").description == "Mine."

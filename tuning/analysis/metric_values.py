@@ -14,6 +14,7 @@ IN_UNITS_OF_TARGET = (
 )
 UNITS = "units of the target"
 SCALED = "standard deviations of the target"  # of trials, where models are trained on a scaled one
+OF_UNSCALED = "of the unscaled target"  # a loss on sealed rows, where that of trials is of a scaled one
 OF_TARGET = "in units of the target"  # on sealed rows, also where models are trained on a scaled one
 
 

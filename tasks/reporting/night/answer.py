@@ -18,7 +18,7 @@ from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.trials.recorded import fold_errors
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist, is_rival
 from nightune.tuning.analysis.leaderboard import status_counts
-from nightune.tuning.analysis.metric_values import OF_TARGET, values_text
+from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Verdict
 from nightune.tuning.analysis.quantiles import normal_quantile, share_interval
@@ -53,8 +53,7 @@ def _scored(night: Night) -> str:
     """Return the winner's score on the sealed rows, or else the one by which it was chosen, and over how many seeds."""
     sealed, gain = night.sealed, night.verdict and (night.verdict.gain or night.verdict.baseline)
     if sealed is not None and gain:
-        unit = f" {OF_TARGET}" if night.measure.unit else ""
-        return f"{night.measure.text(sealed.challenger)} {night.measure.name}{unit} on {rows_text(gain)}"
+        return f"{night.measure.text(sealed.challenger)} {night.measure.name}{night.sealed_unit} on {rows_text(gain)}"
     confirmed = night.confirmed
     seeds = "" if confirmed is None else f" over {count(len(confirmed.finalist.scores), 'fresh seed')}"
     return f"{night.measure.text(night.score)} {night.measure.full_name}{seeds}"
@@ -227,8 +226,9 @@ def _measured(night: Night, verdict: Verdict) -> str:
         other = f"a guess that ignores the inputs has {m.text(values.baseline)}"
     else:
         other = f"the champion has {m.text(values.champion)}"
-    unit = f" {OF_TARGET}" if m.unit else ""
-    return f"{rows} it has {m.text(values.challenger)} {m.name}{unit}, {other}: {_gain_between(night, gain)}"
+    return (
+        f"{rows} it has {m.text(values.challenger)} {m.name}{night.sealed_unit}, {other}: {_gain_between(night, gain)}"
+    )
 
 
 def _gain_between(night: Night, gain: Gain) -> str:

@@ -53,6 +53,7 @@ from nightune.tuning.analysis.fanova import MINIMUM_ROWS
 from nightune.tuning.trial import TrialResult
 
 FEWEST_PANELS = 3
+TECHNIQUES = ("optimizer", "one_minus_momentum", "learning_rate", "batch_size", "weight_decay", "penalty", "stopping")
 FEWEST_ADVISED = 5  # ranked trials, below which nothing can be said to do next
 
 
@@ -209,9 +210,12 @@ def _figures(night: Night) -> dict[str, Spec]:
 
 
 def _panels(night: Night) -> list[dict[str, Any]]:
-    """Return the figures along each dimension: those that matter, three at least, stand open."""
+    """Return the figures along each dimension, those of the six techniques first.
+
+    Those that matter, three at least, stand open.
+    """
     shown = max(FEWEST_PANELS, sum(each.matters for each in night.effects))
-    return [
+    panels = [
         {
             "id": f"along-{number}",
             "name": each.name,
@@ -220,6 +224,11 @@ def _panels(night: Night) -> list[dict[str, Any]]:
         }
         for number, each in enumerate(night.effects)
     ]
+    return sorted(panels, key=lambda panel: _is_of_model(panel["name"]))
+
+
+def _is_of_model(name: str) -> bool:
+    return name.partition(".")[0] not in TECHNIQUES
 
 
 def _column_head(night: Night, result: TrialResult) -> dict[str, Any]:

@@ -21,7 +21,13 @@ from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
-from nightune.tuning.analysis.metric_values import MetricValues, is_target_scaled, known_metric
+from nightune.tuning.analysis.metric_values import (
+    OF_TARGET,
+    OF_UNSCALED,
+    MetricValues,
+    is_target_scaled,
+    known_metric,
+)
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
@@ -128,6 +134,14 @@ class Night:
         values = self.verdict.values if self.verdict is not None else None
         is_metric = values is not None and self.sweep.metric in (values.metric, f"{VALIDATION_PREFIX}{values.metric}")
         return values if is_metric else None
+
+    @property
+    def sealed_unit(self) -> str:
+        """What tells a score on the sealed rows from those of trials on a scaled target, in words; empty for others."""
+        if self.measure.unit:
+            return f" {OF_TARGET}"
+        is_loss = self.known_metric(self.sweep.metric) == f"{VALIDATION_PREFIX}loss"
+        return f" {OF_UNSCALED}" if is_loss and self.has_scaled_target else ""
 
     @property
     def ranking_rows(self) -> int | None:

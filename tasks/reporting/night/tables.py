@@ -23,7 +23,6 @@ from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
-from nightune.tuning.analysis.metric_values import OF_TARGET
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
@@ -36,36 +35,39 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A large number beside the answer, with its name and its doubt."""
+    """A large number beside the answer, with its name and its doubt, and the page of the run that it is of."""
 
     value: str
     name: str
     doubt: str
+    link: str = ""
 
 
 def facts(night: Night) -> list[Fact]:
     """Return at most four numbers: the score, the chance to be best, the value on the sealed rows, the time."""
-    m, confirmed = night.measure, night.confirmed
+    m, confirmed, sweep = night.measure, night.confirmed, night.link(night.sweep.run_id)
+    winner = "" if night.winner is None else night.link(night.winner.run_id)
     found: list[Fact] = []
     if night.winner is not None:
         seeds = "one seed" if confirmed is None else interval(night, confirmed)
-        found.append(Fact(m.text(night.score), m.full_name if confirmed is None else f"confirmed {m.full_name}", seeds))
+        name = m.full_name if confirmed is None else f"confirmed {m.full_name}"
+        found.append(Fact(m.text(night.score), name, seeds, winner))
     if confirmed is not None and night.confirmation is not None and math.isfinite(confirmed.best_probability):
         finalists = night.confirmation.finalists
         others = sum(is_rival(each, night.confirmation) for each in finalists if each != confirmed)
         doubt = f"{others} of the other {len(finalists) - 1} may be better" if others else "no other may be better"
-        found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt))
+        found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt, winner))
     elif len(night.full) > 1:
-        found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials"))
-    values, unit = night.sealed, f" {OF_TARGET}" if m.unit else ""
+        found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials", sweep))
+    values = night.sealed
     if values is not None:
         other = f"a guess: {m.text(values.baseline)}"
         other = other if values.champion is None else f"the champion: {m.text(values.champion)}"
-        found.append(Fact(m.text(values.challenger), f"{m.name}{unit} on sealed rows", other))
+        found.append(Fact(m.text(values.challenger), f"{m.name}{night.sealed_unit} on sealed rows", other, sweep))
     trained = count(len(night.trials), "trial")
     if night.replicates:
         trained += f", {count(len(night.replicates), 'fresh seed')}"
-    return [*found, Fact(machine_time(night), "of training", trained)]
+    return [*found, Fact(machine_time(night), "of training", trained, sweep)]
 
 
 def failures(night: Night) -> list[Row]:

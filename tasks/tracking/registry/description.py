@@ -6,6 +6,24 @@ from nightune.tuning.analysis.promotion_gate import Verdict, gain_text
 LONGEST = 1500  # characters of a reason; MLflow keeps 5000 of a description
 
 
+def description_of_model(study: str, question: str) -> str:
+    """Return the description of a study's registered model as markdown."""
+    lines = [
+        question,
+        "",
+        f"Models of the study {study}, made by `nightune promote`. The description of each version says why it was "
+        "promoted or refused.",
+        "",
+        "```python",
+        "import mlflow",
+        "",
+        f'model = mlflow.pyfunc.load_model("models:/{study}@champion")',
+        "model.predict(raw_rows)",
+        "```",
+    ]
+    return "\n".join(lines)
+
+
 def description_of(verdict: Verdict, version: int) -> str:
     """Return the description as markdown."""
     candidate, values = verdict.candidate, verdict.values

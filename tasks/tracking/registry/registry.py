@@ -125,6 +125,12 @@ def describe(store: Store, version: Version, text: str) -> None:
     client(store).update_model_version(version.model, str(version.number), description=text)
 
 
+def describe_model(store: Store, model: str, text: str) -> None:
+    """Set the description of a registered model that has none: a later one is of people."""
+    if not client(store).get_registered_model(model).description:
+        client(store).update_registered_model(model, description=text)
+
+
 def clear_rollback(store: Store, version: Version) -> None:
     """Delete the rollback tag of a version that a person has promoted again; its history keeps the entry."""
     if names.ROLLED_BACK_BECAUSE in version.tags:

@@ -86,6 +86,12 @@ REPLICATE = "nightune.replicate"
 ABLATION = "ablation"  # their kind: no leaderboard counts them
 ABLATION_STEP = "nightune.ablation_step"
 
+# Tags of sweeps and versions for readers: written first, since MLflow lists tags in this order.
+ANSWER = "answer"
+NEXT_STEP = "next_step"
+FOR_READERS = (ANSWER, NEXT_STEP)
+NOT_KNOWN = "not known before the end of the sweep"
+
 # Tags of studies: of the experiment, and of the registered model.
 LEASE = "nightune.lease"
 STUDY = "nightune.study"
@@ -180,7 +186,8 @@ IMPORTANCE = "importance/importance.json"
 IMPORTANCE_TABLE = "importance/dimensions.json"
 VERDICT_JSON = "promotion/verdict.json"
 VERDICT_PAGE = "promotion/verdict.md"
-REPORT_PAGE = "report/index.html"
+REPORT_FOLDER = "report"
+REPORT_PAGE = f"{REPORT_FOLDER}/index.html"
 DATA_PROFILE = "data/profile.json"  # how columns were read and are distributed, outside the test split
 LEDGER = "ledger.json"  # the time of each command, phase and training
 

@@ -11,9 +11,8 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import local_artifact
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.descriptions import own_text
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_environment
-
-BEGIN, END = "<!-- report -->", "<!-- end of the report -->"  # in a description, around what a report wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +69,9 @@ def write_page(store: Store, sweep: Sweep, page: str) -> Path | None:
     return local_artifact(store, sweep.run_id, names.REPORT_PAGE)
 
 
-def write_description(store: Store, sweep: Sweep, question: str, text: str) -> None:
-    """Write the report in short below the question in the description of the sweep's run; keep what people wrote."""
-    tags = client(store).get_run(sweep.run_id).data.tags
-    held = tags.get(names.MLFLOW_NOTE, question)
-    before, mark, rest = held.partition(BEGIN)
-    after = rest.partition(END)[2] if mark else ""
-    room = names.TAG_LENGTH - len(before) - len(after) - len(BEGIN) - len(END) - 4
-    if room > 0:
-        written = f"{before.rstrip()}\n\n{BEGIN}\n{text[:room]}\n{END}{after}"
-        client(store).set_tag(sweep.run_id, names.MLFLOW_NOTE, written)
-
-
 def _question(written: Mapping[str, Any] | None, note: str) -> str:
     question = None if written is None else written.get("question")
-    return question if isinstance(question, str) else note.partition(BEGIN)[0].strip()
+    return question if isinstance(question, str) else own_text(note)
 
 
 def _engine(tags: Mapping[str, str]) -> tuple[str, ...]:

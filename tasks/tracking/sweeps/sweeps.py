@@ -254,6 +254,7 @@ def _new_sweep(
     store: Store, experiment_id: str, study: "Study", data_version: str, number: int, more: Mapping[str, str]
 ) -> Sweep:
     tags = {
+        **dict.fromkeys(names.FOR_READERS, names.NOT_KNOWN),
         **more,
         names.KIND: "sweep",
         names.SWEEP: f"{study.name}-{number}",

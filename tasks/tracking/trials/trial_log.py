@@ -42,6 +42,7 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
+DESCRIBED = "Best epoch"  # the first words of a trial's description
 FLUSH_SECONDS = 8.0  # so that MLflow's pages show an epoch within ten seconds
 
 
@@ -77,6 +78,7 @@ class TrialLog:
         self._started_ms = _now_ms()
         self._once: dict[str, float] = {}
         self._ended_ms: int | None = None  # None: the time of writing
+        self._has_own_description = False  # written by people
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
         """Queue the curves' values of an epoch, counted from 1; they are written within seconds."""
@@ -119,7 +121,8 @@ class TrialLog:
             self._put_error(result.traceback)
         metrics = _final_metrics(result, self._once)
         final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
-        self._flush(final, list((self._tags | _final_tags(result)).items()))
+        described = {} if self._has_own_description else _description(result, self._sweep.metric)
+        self._flush(final, list((self._tags | _final_tags(result) | described).items()))
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
         client(self._store).set_terminated(self._run_id, state, self._ended_ms)
         if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
@@ -180,6 +183,7 @@ class TrialLog:
         mlflow_client = client(self._store)
         self._describe(run)  # a kill may have prevented it
         self._has_snapshot = names.SNAPSHOT in run.data.tags
+        self._has_own_description = not run.data.tags.get(names.MLFLOW_NOTE, DESCRIBED).startswith(DESCRIBED)
         if names.LOSS in run.data.metrics:
             self._logged_epoch = self._last_step(names.LOSS)
         self._logged_once = {
@@ -289,6 +293,14 @@ def _final_tags(result: TrialResult) -> dict[str, str]:
     if result.status is Status.FAILED:
         tags[names.PACKAGES] = installed_packages()
     return tags | ({names.MESSAGE: result.message[: names.TAG_LENGTH]} if result.message else {})
+
+
+def _description(result: TrialResult, metric: str) -> dict[str, str]:
+    """Return what MLflow's page of the run says: which epoch its numbers are of."""
+    if not result.best_epoch:
+        return {}
+    best = f"{DESCRIBED} {result.best_epoch} of {result.epochs}: {metric} {result.objective:.5g}, which is `objective`."
+    return {names.MLFLOW_NOTE: f"{best} Where MLflow shows one number of a curve, it is that of the last epoch."}
 
 
 def _now_ms() -> int:

@@ -1,4 +1,4 @@
-"""Draw line charts as SVG text: small, without a library, the same bytes for the same numbers on every machine."""
+"""Draw the line charts of these pages as SVG text: small, the same bytes for the same numbers on every machine."""
 
 import math
 from collections.abc import Sequence

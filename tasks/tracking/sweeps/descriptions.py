@@ -1,0 +1,68 @@
+"""The description of a sweep's run in MLflow: what people wrote, and the report in short, with stills of two figures.
+
+MLflow shows a description as Markdown. An address without a host is that of the server which shows the page; pictures
+that stand in the text itself (`data:`) are removed by it (decision 141).
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode
+
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+
+BEGIN, END = "<!-- report -->", "<!-- end of the report -->"  # around what a report wrote
+
+
+@dataclass(frozen=True)
+class ShortReport:
+    """The report of a sweep in short: Markdown, and what stands in the first tags of its run.
+
+    `stills` are PNG pictures by the name of their figure; they become artifacts of the run, which the text shows.
+    """
+
+    text: str
+    answer: str = ""
+    next_step: str = ""
+    stills: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def write_description(store: Store, sweep: Sweep, question: str, short: ShortReport) -> None:
+    """Write the report in short below the question in the description of the sweep's run; keep what people wrote."""
+    _attach(store, sweep, short.stills)
+    tags = client(store).get_run(sweep.run_id).data.tags
+    for name, value in zip(names.FOR_READERS, (short.answer, short.next_step), strict=True):
+        client(store).set_tag(sweep.run_id, name, value[: names.TAG_LENGTH])
+    _write_note(store, sweep, tags.get(names.MLFLOW_NOTE, question), short)
+
+
+def own_text(description: str) -> str:
+    """Return what stood in a description before a report was written to it."""
+    return description.partition(BEGIN)[0].strip()
+
+
+def _write_note(store: Store, sweep: Sweep, held: str, short: ShortReport) -> None:
+    before, mark, rest = held.partition(BEGIN)
+    after = rest.partition(END)[2] if mark else ""
+    shown = "".join(f"\n\n{_picture(sweep, name)}" for name in short.stills)
+    room = names.TAG_LENGTH - len(before) - len(after) - len(BEGIN) - len(END) - len(shown) - 4
+    if room > 0:
+        written = f"{before.rstrip()}\n\n{BEGIN}\n{short.text[:room]}{shown}\n{END}{after}"
+        client(store).set_tag(sweep.run_id, names.MLFLOW_NOTE, written)
+
+
+def _attach(store: Store, sweep: Sweep, stills: Mapping[str, bytes]) -> None:
+    if not stills:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name, png in stills.items():
+            Path(folder, f"{name}.png").write_bytes(png)
+        client(store).log_artifacts(sweep.run_id, folder, names.REPORT_FOLDER)
+
+
+def _picture(sweep: Sweep, name: str) -> str:
+    query = urlencode({"path": f"{names.REPORT_FOLDER}/{name}.png", "run_uuid": sweep.run_id})
+    return f"![{name.capitalize()}](get-artifact?{query})"
