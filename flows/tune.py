@@ -31,6 +31,7 @@ from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_err
 from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.tracking.sweeps.first_rungs import write_first_rungs
 from nightune.tasks.tracking.sweeps.proposals import count_of_portfolio, read_proposals, write_proposals
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
@@ -41,7 +42,7 @@ from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
-from nightune.tuning.study.rounds import is_proposed
+from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Trial, TrialResult
 
 
@@ -100,9 +101,11 @@ def search(setting: Setting) -> Setting:
     """
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
-    choose = chooser(setting)
-    for bracket in setting.study.brackets:
-        trials = remaining = choose(bracket, history)
+    first_rungs = dict(setting.sweep.first_rungs)
+    choose = chooser(setting, first_rungs)
+    for planned in setting.study.brackets:
+        bracket, trials = choose(planned, history)
+        remaining = trials
         ended: list[tuple[int, list[TrialResult]]] = []
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
@@ -114,14 +117,17 @@ def search(setting: Setting) -> Setting:
         if has_ended(setting, latest.values()):
             break
         history += observed(trials, ended, setting.sweep.direction)
-    return record_end(setting)
+    return record_end(replace(setting, sweep=replace(setting.sweep, first_rungs=tuple(first_rungs.items()))))
 
 
-def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
-    """Return a function from a bracket and what was observed before it to its trials.
+def chooser(
+    setting: Setting, first_rungs: dict[int, int]
+) -> Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]:
+    """Return a function from a planned bracket and what was observed before it to the bracket and its trials.
 
-    What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
-    are the points that it begins with: the best of earlier sweeps, and those of the portfolio.
+    `first_rungs` are those of rounds that adapt them, to which it adds. What a model proposes is recorded, and proposed
+    once: an interrupted or extended sweep continues with the same. So are the rungs, and the points that it begins
+    with: the best of earlier sweeps, and those of the portfolio.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     recorded = dict(read_proposals(store, sweep))
@@ -131,17 +137,23 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     of_portfolio = count_of_portfolio(store, sweep)
     earlier = read_earlier(setting) if has_history else Earlier()
 
-    def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
-        is_by_model = is_proposed(study.search, bracket)
-        kept = recorded.get(bracket.first if is_by_model else 0, [])
-        seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
+    def choose(planned: Bracket, history: Sequence[Observation]) -> tuple[Bracket, list[Trial]]:
+        is_by_model = is_proposed(study.search, planned)
+        kept = recorded.get(planned.first if is_by_model else 0, [])
+        is_open = study.search.adapts_rungs and planned.first not in first_rungs
+        is_new = is_by_model and (is_open or len(kept) < planned.trials)
+        seen = learned(study, earlier, history) if is_new else history
+        bracket = settled(study.search, planned, seen) if is_open else as_settled([planned], first_rungs)[0]
+        if is_by_model and is_open:
+            first_rungs[bracket.first] = bracket.rungs[0].epochs
+            write_first_rungs(store, sweep.run_id, first_rungs)
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, of_portfolio)
         if is_by_model:
             announce_round(bracket, len(seen))
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
                 write_proposals(store, sweep, recorded)
-        return trials
+        return bracket, trials
 
     return choose
 

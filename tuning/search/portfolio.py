@@ -90,14 +90,17 @@ def begin(
     complete: Callable[[Params], Params],
     before: Sequence[Params],
     seed: Sequence[int],
+    is_of_families: bool = False,
 ) -> Beginning:
     """Return the portfolio's points of a space, each once and none of `before`, the points of the first trials.
 
     `kind` is classification or regression, and `complete` adds the defaults to a point. Trial n draws with its own
-    generator: what a configuration lacks is what the trial would have at random.
+    generator: what a configuration lacks is what the trial would have at random. `is_of_families` leaves out
+    architectures without a family.
     """
     architectures = list(map(str, space.options(ARCHITECTURE)))
-    chosen = configurations(portfolio, architectures, kind)
+    with_family = [each for each in architectures if _of_family(portfolio, each, kind)]
+    chosen = configurations(portfolio, with_family if is_of_families else architectures, kind)
     taken = {_key(point) for point in before}
     found: list[Fitted] = []
     for configuration in chosen:
