@@ -22,7 +22,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
-from nightune.tasks.reporting.events import announce_round, announce_rung
+from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
 from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
 from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
 from nightune.tasks.search_budget import has_ended, record_end, with_budget
@@ -150,6 +150,7 @@ def chooser(
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, of_portfolio)
         if is_by_model:
             announce_round(bracket, len(seen))
+            announce_first_rung(planned, bracket)
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
                 write_proposals(store, sweep, recorded)

@@ -21,7 +21,7 @@ from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX
 FILE = Path(__file__).with_name("portfolio.json")
 MOST = 8  # configurations that begin a search
 OPTIMIZER = "optimizer"
-_OF_ANY_OPTIMIZER = (MODEL_PREFIX, "batch_size.")  # numbers of all other names belong to the optimizer
+_OF_OPTIMIZER = ("learning_rate.peak", "weight_decay.strength")  # its own constants have no dot
 
 
 class Portfolio(BaseModel):
@@ -136,7 +136,7 @@ def fit(
     found = _fitted(space, configuration, units)
     optimizer = configuration.get(OPTIMIZER)
     if optimizer not in (None, complete(found.point).get(OPTIMIZER)):
-        kept = {name: value for name, value in configuration.items() if not _is_of_optimizer(name, value)}
+        kept = {name: value for name, value in configuration.items() if not _is_of_optimizer(name)}
         found = _fitted(space, kept, units)
     full, known = complete(found.point), {*found.nearest, *found.drawn}
     others = (name for name, value in configuration.items() if name in full and not is_same(full[name], value))
@@ -191,8 +191,8 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_of_optimizer(name: str, value: Value) -> bool:
-    return _is_number(value) and not name.startswith(_OF_ANY_OPTIMIZER)
+def _is_of_optimizer(name: str) -> bool:
+    return name in _OF_OPTIMIZER or ("." not in name and name != OPTIMIZER)
 
 
 def _of_family(portfolio: Portfolio, architecture: str, kind: str) -> Sequence[Params]:
