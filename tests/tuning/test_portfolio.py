@@ -196,3 +196,4 @@ def test_a_start_is_part_of_the_digest_and_its_absence_is_not(read: Read) -> Non
     plain = read(study_text(SPACE, search="trials = 20\nepochs = 12"))
     assert "start" not in plain.content["search"]
     assert read(study_text(SPACE, search=START)).digest != plain.digest
+    assert read(study_text(SPACE, search=START.replace("portfolio", "none"))).digest == plain.digest
