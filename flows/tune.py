@@ -23,7 +23,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
-from nightune.tasks.reporting.events import announce_round, announce_rung
+from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
 from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
 from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
 from nightune.tasks.search_budget import has_ended, record_end, with_budget
@@ -33,6 +33,7 @@ from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.beliefs import read_beliefs, write_beliefs
+from nightune.tasks.tracking.sweeps.first_rungs import write_first_rungs
 from nightune.tasks.tracking.sweeps.proposals import (
     count_of_portfolio,
     read_expectations,
@@ -49,7 +50,7 @@ from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
-from nightune.tuning.study.rounds import is_proposed
+from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Trial, TrialResult
 
 
@@ -110,9 +111,11 @@ def search(setting: Setting) -> Setting:
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
     proposed: list[Trial] = []
-    choose = chooser(setting)
-    for bracket in setting.study.brackets:
-        trials = remaining = choose(bracket, history)
+    first_rungs = dict(setting.sweep.first_rungs)
+    choose = chooser(setting, first_rungs)
+    for planned in setting.study.brackets:
+        bracket, trials = choose(planned, history)
+        remaining = trials
         proposed += trials
         ended: list[tuple[int, list[TrialResult]]] = []
         for rung in bracket.rungs:
@@ -126,7 +129,7 @@ def search(setting: Setting) -> Setting:
         if has_ended(setting, latest.values()):
             break
     believe(setting, proposed, history)
-    return record_end(setting)
+    return record_end(replace(setting, sweep=replace(setting.sweep, first_rungs=tuple(first_rungs.items()))))
 
 
 def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observation]) -> None:
@@ -139,11 +142,14 @@ def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observa
         write_beliefs(setting.store, sweep, beliefs(study.space, trials, history, sweep.direction, seed))
 
 
-def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
-    """Return a function from a bracket and what was observed before it to its trials.
+def chooser(
+    setting: Setting, first_rungs: dict[int, int]
+) -> Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]:
+    """Return a function from a planned bracket and what was observed before it to the bracket and its trials.
 
-    What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
-    are the points that it begins with: the best of earlier sweeps, and those of the portfolio.
+    `first_rungs` are those of rounds that adapt them, to which it adds. What a model proposes is recorded, and proposed
+    once: an interrupted or extended sweep continues with the same. So are the rungs, and the points that it begins
+    with: the best of earlier sweeps, and those of the portfolio.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     recorded, expected = dict(read_proposals(store, sweep)), dict(read_expectations(store, sweep))
@@ -153,20 +159,27 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     of_portfolio = count_of_portfolio(store, sweep)
     earlier = read_earlier(setting) if has_history else Earlier()
 
-    def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
-        is_by_model = is_proposed(study.search, bracket)
-        kept = recorded.get(bracket.first if is_by_model else 0, [])
-        seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
+    def choose(planned: Bracket, history: Sequence[Observation]) -> tuple[Bracket, list[Trial]]:
+        is_by_model = is_proposed(study.search, planned)
+        kept = recorded.get(planned.first if is_by_model else 0, [])
+        is_open = study.search.adapts_rungs and planned.first not in first_rungs
+        is_new = is_by_model and (is_open or len(kept) < planned.trials)
+        seen = learned(study, earlier, history) if is_new else history
+        bracket = settled(study.search, planned, seen) if is_open else as_settled([planned], first_rungs)[0]
+        if is_by_model and is_open:
+            first_rungs[bracket.first] = bracket.rungs[0].epochs
+            write_first_rungs(store, sweep.run_id, first_rungs)
         known = expected.get(bracket.first, [])
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, known, of_portfolio)
         if is_by_model:
             announce_round(bracket, len(seen))
+            announce_first_rung(planned, bracket)
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
                 expected[bracket.first] = [trial.expected for trial in trials]
                 write_expectations(store, sweep, expected)
                 write_proposals(store, sweep, recorded)
-        return trials
+        return bracket, trials
 
     return choose
 

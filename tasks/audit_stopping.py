@@ -13,6 +13,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import client
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.early_stopping import Regret, audit_key, ended_with_search, regret_of, stopped, to_audit
+from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.trial import Trial, TrialResult
 
 logger = logging.getLogger("nightune")
@@ -53,7 +54,8 @@ def record_audit(setting: Setting) -> Regret | None:
 def _ended(setting: Setting, results: Sequence[TrialResult]) -> set[int]:
     """Return the trials that the early end of the search halted: no rung dropped them."""
     sweep = setting.sweep
-    return ended_with_search(results, setting.study.brackets, sweep.direction) if sweep.ended_by else set()
+    brackets = as_settled(setting.study.brackets, dict(sweep.first_rungs))
+    return ended_with_search(results, brackets, sweep.direction) if sweep.ended_by else set()
 
 
 def _audit_of(result: TrialResult) -> Trial:

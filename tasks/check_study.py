@@ -64,6 +64,7 @@ class StudyCheck:
     is_confirming: bool  # `nightune tune` confirms; otherwise `nightune promote` does
     ends: list[str]  # what may end the search before its last trial
     start: dict[str, object] | None  # the points that the sweep begins with, if the study names a start
+    adapts_rungs: bool  # later rounds leave out first rungs whose ranks disagree with later ones
     is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
 
     def as_json(self) -> dict[str, object]:
@@ -120,6 +121,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         is_confirming=study.confirmation is not None,
         ends=list(study.search.ends_in_words),
         start=None if started is None else _start(study, started),
+        adapts_rungs=study.search.adapts_rungs,
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
 
@@ -153,7 +155,7 @@ def _start(study: Study, started: Beginning) -> dict[str, object]:
     """Say how many configurations of the portfolio begin the sweep, how many as they are, and what was changed."""
     first = started.fitted[: study.brackets[0].trials]
     return {
-        "by": study.search.start,
+        "by": study.search.start or study.search.method,
         "configurations": started.configurations,
         "points": len(first),
         "as_they_are": sum(each.is_whole for each in first),

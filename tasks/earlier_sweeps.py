@@ -20,6 +20,7 @@ from nightune.tasks.tracking.trials.runs import as_trial, unfinished_runs
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
 from nightune.tuning.search.observations import Observation, observed
+from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, TrialResult, Value
@@ -126,8 +127,18 @@ def _rungs(content: Content, study: Study) -> list[int]:
 
 def _observed(store: Store, sweep: Sweep, study: Study, rungs: Sequence[int]) -> Iterator[Observation]:
     """Yield what the sweep's trials were observed to reach at these epochs, by number."""
+    shortest = {
+        bracket.first + place: bracket.rungs[0].epochs
+        for bracket in as_settled(study.brackets, dict(sweep.first_rungs))
+        for place in range(bracket.trials)
+    }
     held = KnownTrials(store, sweep)
-    ended = [(epochs, list(map(_with_defaults, held.results_at(epochs).values()))) for epochs in rungs]
+    found = {epochs: map(_with_defaults, held.results_at(epochs).values()) for epochs in rungs}
+    # A trial without a rung at these epochs is read as it ended.
+    ended = [
+        (epochs, [each for each in results if epochs >= shortest.get(each.trial.number, epochs)])
+        for epochs, results in found.items()
+    ]
     trials = {each.trial.number: each.trial for _, results in ended for each in results}
     points = {number: point_of(study.space, trial.params) for number, trial in trials.items()}
     known = [replace(trials[number], point=point) for number, point in points.items() if point is not None]

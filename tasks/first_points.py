@@ -9,7 +9,7 @@ from nightune.tasks.earlier_sweeps import begin_with_best
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.sweeps.proposals import Proposals, write_first_points
-from nightune.tuning.search.portfolio import Beginning, begin, read_portfolio
+from nightune.tuning.search.portfolio import Beginning, begin, is_shipped, read_portfolio
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Value
 
@@ -34,14 +34,17 @@ def choose_first_points(setting: Setting, has_history: bool) -> Proposals:
 
 
 def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params] = ()) -> Beginning | None:
-    """Return the portfolio's points for a study and the task of its data; None if the study does not ask for them.
+    """Return the portfolio's points for a study and the task of its data; None if it does not begin with them.
 
+    A search that begins with them by its method takes those of architectures that have a family, if any are shipped.
     Of several heads, as of labels and positions, the configurations are those for classification.
     """
-    if study.search.start is None:
+    search = study.search
+    if not search.begins_with_portfolio or (search.start is None and not is_shipped()):
         return None
     kind = "regression" if task == "regression" else "classification"
-    return begin(read_portfolio(), study.space, kind, partial(_complete, study), before, study.sweep_seed(sweep))
+    complete, seed = partial(_complete, study), study.sweep_seed(sweep)
+    return begin(read_portfolio(), study.space, kind, complete, before, seed, is_of_families=search.start is None)
 
 
 def _complete(study: Study, point: Params) -> dict[str, Value]:

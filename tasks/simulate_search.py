@@ -126,7 +126,12 @@ def _replay(
         raise InputError(", ".join(ids), f"{problem}; train more trials, or name more sweeps of the study")
     fitting = [name for name in methods if fits(pool, name)]
     left_out = [name for name in methods if name not in fitting]
-    limits = [*limits_of(pool), *([f"too few epochs for rungs: {', '.join(left_out)} left out"] if left_out else [])]
+    alone = ["auto without the portfolio, whose points are not recorded"] if "auto" in fitting else []
+    limits = [
+        *limits_of(pool),
+        *alone,
+        *([f"too few epochs for rungs: {', '.join(left_out)} left out"] if left_out else []),
+    ]
     marks = sorted(epochs) or default_epochs(pool)
     found = {name: compare(pool, name, marks, seeds) for name in fitting}
     return Replay(ids, len(pool.recordings), question.metric, pool.best, seeds, tuple(limits), found)

@@ -31,6 +31,7 @@ from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
+from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -70,12 +71,13 @@ def start_sweep(
 
 
 def _started(study: Study, sweep: Sweep, results: Sequence[TrialResult]) -> SweepStarted:
+    brackets = as_settled(study.brackets, dict(sweep.first_rungs))
     return SweepStarted(
         sweep_id=sweep.id,
         trials=study.trial_count,
         finished=len(results),
-        trainings=trainings(study.brackets),
-        finished_trainings=finished_trainings(study.brackets, results),
+        trainings=trainings(brackets),
+        finished_trainings=finished_trainings(brackets, results),
         metric=sweep.metric,
         direction=sweep.direction,
         ends=() if sweep.is_complete else study.search.ends_in_words,

@@ -48,6 +48,7 @@ from nightune.tuning.analysis.standard_errors import (
     rows_of_share,
     standard_errors,
 )
+from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.trial import TrialResult, Value
 from nightune.vocabulary import listing, plain_metric
 
@@ -229,7 +230,8 @@ def _errors_of(setting: Setting, report: SweepReport) -> StandardErrors:
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
     """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin as the first."""
     study, epochs = setting.study, setting.study.brackets[0].rungs[0].epochs
-    alike = [bracket for bracket in study.brackets if bracket.rungs[0].epochs == epochs]
+    trained = as_settled(study.brackets, dict(setting.sweep.first_rungs))
+    alike = [bracket for bracket in trained if bracket.rungs[0].epochs == epochs]
     numbers = {number for bracket in alike for number in range(bracket.first, bracket.first + bracket.trials)}
     results = _results_at(setting, epochs)
     comparable = [each for each in results if each.trial.number in numbers]

@@ -10,7 +10,7 @@ from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.search.proposals import PROPOSERS
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
-from nightune.tuning.study.rounds import bracket_points, is_proposed
+from nightune.tuning.study.rounds import bracket_points, is_proposed, settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Status, Trial, TrialResult, Value
 from nightune.vocabulary import sign_of
@@ -92,7 +92,8 @@ def _sweep(
 ) -> Iterator[Training]:
     observations: list[Observation] = []
     taken: list[Params] = []
-    for bracket in brackets(search, bank.space):
+    for planned in brackets(search, bank.space):
+        bracket = settled(search, planned, observations)
         points = _points(search, bank, bracket, observations, seed, first, taken)
         taken += points
         trials = [Trial(bracket.first + place, dict(point), 0, "", point=point) for place, point in enumerate(points)]

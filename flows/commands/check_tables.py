@@ -37,6 +37,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *_start_lines(check),
         *_round_lines(check),
         *_bracket_lines(check),
+        *_adapted_lines(check),
         *_fold_lines(check),
         _confirmation_line(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
@@ -131,8 +132,8 @@ def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
         named = ", ".join(f"{name} (in {count})" for name, count in sorted(counts.items()))
         lines += [("", f"{words}: {named}")] if counts else []
     for name in _texts(start["without_family"]):
-        kept = "optimizer, rates, decay and batches only"
-        lines.append(("", f"{name}: no family of the portfolio; takes {kept}"))
+        kept = "begins with draws" if start["by"] == "auto" else "takes optimizer, rates, decay and batches only"
+        lines.append(("", f"{name}: no family of the portfolio; {kept}"))
     return lines
 
 
@@ -145,8 +146,9 @@ def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
     """Return a line that says which trials are known before the search, if a model proposes the others."""
     if not check.is_proposing:
         return []
-    first = check.brackets[0][0]["trials"]
-    text = f"trials 0 to {first - 1} are drawn at random, the others proposed in {len(check.brackets) - 1} rounds"
+    first, begun = check.brackets[0][0]["trials"], 0 if check.start is None else int(str(check.start["points"]))
+    drawn = f"trials {begun} to {first - 1} are drawn at random, " if begun < first else ""
+    text = f"{drawn}the others proposed in {len(check.brackets) - 1} rounds"
     return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
 
 
@@ -161,6 +163,14 @@ def _confirmation_line(check: StudyCheck) -> tuple[str, str]:
     if len(said) > 1:
         said[1] += f", from {check.confirmation[1]['from_trials']} trials on"
     return "confirmation", " · ".join(said if check.is_confirming else [*said, "by nightune promote"])
+
+
+def _adapted_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return a line on the rungs of later rounds, if these depend on results."""
+    if not check.adapts_rungs:
+        return []
+    text = "later rounds leave out first rungs whose ranks disagree with later ones, up to full trainings"
+    return [("rungs", f"{text} (the largest cost is that of full trainings)")]
 
 
 def _fold_lines(check: StudyCheck) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nightune.tasks.simulate_search import Replay
     from nightune.tuning.recorded_search import Mark
 
-DEFAULT_METHODS = "random,successive_halving,gp,gp_rungs"
+DEFAULT_METHODS = "random,successive_halving,gp,gp_rungs,auto"
 
 
 def simulate(

@@ -82,6 +82,15 @@ def announce_round(bracket: Bracket, results: int) -> None:
     logger.info("trials %d to %d · proposed from the results of %d trials", bracket.first, last, results)
 
 
+def announce_first_rung(planned: Bracket, bracket: Bracket) -> None:
+    """Announce a round that leaves out first rungs."""
+    before, after = planned.rungs[0].epochs, bracket.rungs[0].epochs
+    if after > before:
+        last = bracket.first + bracket.trials - 1
+        text = "trials %d to %d · train to epoch %d at first, not %d: ranks there do not predict later ones"
+        logger.info(text, bracket.first, last, after, before)
+
+
 def announce_epoch(news: EpochEnded) -> None:
     """Announce an epoch to progress displays, at debug level."""
     logger.debug("trial %d · epoch %d/%d", news.trial, news.epoch, news.epochs, extra={"news": news})

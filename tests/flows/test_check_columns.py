@@ -70,3 +70,28 @@ def test_check_prints_the_rounds_of_a_model_and_brackets_alike_in_one_line(tmp_p
     printed = console.export_text()
     assert "brackets 1-2  16 × 3 → 8 × 6 epochs\nbracket 3     8 × 3 → 4 × 6 epochs" in printed
     assert "trials 0 to 15 are drawn at random" in printed
+
+
+def test_check_says_what_an_automatic_search_will_do(tmp_path: Path, portfolio: None) -> None:
+    from nightune.flows.commands.check_tables import print_check
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    TABLE.to_csv(tmp_path / "table.csv", index=False)
+    search = 'method = "auto"\ntrials = 40\nepochs = 12'
+    text = STUDY.replace("trials = 1\nepochs = 1", search).replace(
+        "= 0.1", '= { low = 1e-4, high = 1.0, scale = "log" }'
+    )
+    (tmp_path / "study.toml").write_text(text)
+    check = check_study(load_study(tmp_path / "study.toml"))
+    assert check.start is not None
+    assert (check.start["by"], check.start["points"], check.adapts_rungs) == ("auto", 8, True)
+    assert check.largest_cost_epochs == 16 * 3 + 8 * 3 + 4 * 6 + 24 * 12
+    console = Console(record=True, width=160)
+    print_check(console, check)
+    printed = console.export_text()
+    assert "8 of 8 configurations of the portfolio" in printed
+    assert "trials 8 to 15 are drawn at random, the others proposed in 2 rounds" in printed
+    assert "leave out first rungs" in printed
+    (tmp_path / "study.toml").write_text(text.replace('"auto"', '"auto"\nstart = "none"'))
+    assert check_study(load_study(tmp_path / "study.toml")).start is None

@@ -34,6 +34,7 @@ def test_methods_are_replayed_on_the_trials_of_a_study_or_a_sweep(tuned: Tuned) 
     assert (replay["sweeps"], replay["trials"], replay["seeds"]) == ([tuned.report.sweep.id], 6, 3)
     best = min(each.objective for each in tuned.report.results)
     assert replay["best"] == pytest.approx(best)
+    assert list(replay["methods"]) == ["random", "successive_halving", "gp", "gp_rungs", "auto"]
     for name in ("random", "gp"):
         first, whole = replay["methods"][name]
         assert (first["epochs"], whole["epochs"]) == (12, 36)

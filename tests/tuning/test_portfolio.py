@@ -105,6 +105,22 @@ def test_rates_are_kept_only_with_their_optimizer(read: Read) -> None:
     assert begun(absent).fitted[1].drawn == ("learning_rate.peak",)
 
 
+def test_what_belongs_to_no_optimizer_is_kept_with_another_one() -> None:
+    space = SearchSpace(
+        (
+            Dimension("optimizer", Choice(("adam",))),
+            Dimension("learning_rate.peak", Range(1e-4, 1.0)),
+            Dimension("learning_rate.warmup_fraction", Choice((0.0, 0.1))),
+            Dimension("batch_size.size", Range(8, 64, integer=True)),
+        )
+    )
+    found = fitted(
+        space, optimizer="sgd", learning_rate__peak=0.1, learning_rate__warmup_fraction=0.1, batch_size__size=32
+    )
+    assert (found.fixed, found.drawn) == (("optimizer",), ("learning_rate.peak",))
+    assert (found.point["learning_rate.warmup_fraction"], found.point["batch_size.size"]) == (0.1, 32)
+
+
 def test_nothing_is_begun_twice_nor_drawn_again(read: Read) -> None:
     few = read(study_text('optimizer = ["adam", "sgd"]\nbatch_size.size = [32, 64]', search=START))
     found = begun(few).points
@@ -180,3 +196,4 @@ def test_a_start_is_part_of_the_digest_and_its_absence_is_not(read: Read) -> Non
     plain = read(study_text(SPACE, search="trials = 20\nepochs = 12"))
     assert "start" not in plain.content["search"]
     assert read(study_text(SPACE, search=START)).digest != plain.digest
+    assert read(study_text(SPACE, search=START.replace("portfolio", "none"))).digest == plain.digest

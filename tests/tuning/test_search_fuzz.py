@@ -12,7 +12,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.portfolio import Portfolio, begin
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.study.budgets import brackets, without_repeats
-from nightune.tuning.study.rounds import bracket_points
+from nightune.tuning.study.rounds import bracket_points, settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params, Value
 
@@ -22,6 +22,7 @@ METHODS: dict[str, dict[str, object]] = {
     "random": {"method": "random", "trials": 10},
     "gp": {"method": "gp", "trials": 10},
     "gp with rungs": {"method": "gp", "trials": 8, "smallest_epochs": 3},
+    "auto": {"method": "auto", "trials": 10},
 }
 
 
@@ -53,7 +54,7 @@ def check_space(number: int) -> None:
     space, name = random_space(generator), list(METHODS)[number % len(METHODS)]
     search = without_repeats(SearchSection.model_validate({"epochs": 12, **METHODS[name]}), space)
     begun = random_portfolio(generator)
-    first = begin(begun, space, "classification", dict, [], (number, 0)).points if number % 2 else []
+    first = begin(begun, space, "classification", dict, [], (number, 0)).points if number // 4 % 2 else []
     trials = searched(search, space, first, number, generator)
     for point in trials:
         refuse_invalid(space, point)
@@ -68,7 +69,8 @@ def searched(
     """Return the points of all rounds; losses are random, and some trials fail."""
     points: list[dict[str, Value]] = []
     observations: list[Observation] = []
-    for bracket in brackets(search, space):
+    for planned in brackets(search, space):
+        bracket = settled(search, planned, observations)
         is_first = bracket.first == 0 or search.method == "random"
         added = bracket_points(search, space, bracket, observations, (number, 0), first if is_first else ())
         for place, point in enumerate(added):

@@ -21,7 +21,7 @@ from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX
 FILE = Path(__file__).with_name("portfolio.json")
 MOST = 8  # configurations that begin a search
 OPTIMIZER = "optimizer"
-_OF_ANY_OPTIMIZER = (MODEL_PREFIX, "batch_size.")  # numbers of all other names belong to the optimizer
+_OF_OPTIMIZER = ("learning_rate.peak", "weight_decay.strength")  # its own constants have no dot
 
 
 class Portfolio(BaseModel):
@@ -90,14 +90,17 @@ def begin(
     complete: Callable[[Params], Params],
     before: Sequence[Params],
     seed: Sequence[int],
+    is_of_families: bool = False,
 ) -> Beginning:
     """Return the portfolio's points of a space, each once and none of `before`, the points of the first trials.
 
     `kind` is classification or regression, and `complete` adds the defaults to a point. Trial n draws with its own
-    generator: what a configuration lacks is what the trial would have at random.
+    generator: what a configuration lacks is what the trial would have at random. `is_of_families` leaves out
+    architectures without a family.
     """
     architectures = list(map(str, space.options(ARCHITECTURE)))
-    chosen = configurations(portfolio, architectures, kind)
+    with_family = [each for each in architectures if _of_family(portfolio, each, kind)]
+    chosen = configurations(portfolio, with_family if is_of_families else architectures, kind)
     taken = {_key(point) for point in before}
     found: list[Fitted] = []
     for configuration in chosen:
@@ -133,7 +136,7 @@ def fit(
     found = _fitted(space, configuration, units)
     optimizer = configuration.get(OPTIMIZER)
     if optimizer not in (None, complete(found.point).get(OPTIMIZER)):
-        kept = {name: value for name, value in configuration.items() if not _is_of_optimizer(name, value)}
+        kept = {name: value for name, value in configuration.items() if not _is_of_optimizer(name)}
         found = _fitted(space, kept, units)
     full, known = complete(found.point), {*found.nearest, *found.drawn}
     others = (name for name, value in configuration.items() if name in full and not is_same(full[name], value))
@@ -188,8 +191,8 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_of_optimizer(name: str, value: Value) -> bool:
-    return _is_number(value) and not name.startswith(_OF_ANY_OPTIMIZER)
+def _is_of_optimizer(name: str) -> bool:
+    return name in _OF_OPTIMIZER or ("." not in name and name != OPTIMIZER)
 
 
 def _of_family(portfolio: Portfolio, architecture: str, kind: str) -> Sequence[Params]:

@@ -27,4 +27,4 @@ class Proposer(Protocol):
 
 
 # By search method.
-PROPOSERS: dict[str, Proposer] = {"gp": gaussian_process}
+PROPOSERS: dict[str, Proposer] = {"gp": gaussian_process, "auto": gaussian_process}

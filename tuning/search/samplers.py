@@ -54,4 +54,5 @@ SAMPLERS: dict[str, Sampler] = {
     "successive_halving": random,
     "hyperband": random,
     "gp": random,
+    "auto": random,
 }

@@ -6,12 +6,16 @@ from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.study.search_section import MODEL_METHODS, SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
 
 ROUND = 16  # trials that a model proposes at once
-DISTINCT_METHODS = ("random", "successive_halving", "gp")  # these train no point twice where the space has few
+DISTINCT_METHODS = (
+    "random",
+    "successive_halving",
+    *MODEL_METHODS,
+)  # these train no point twice where the space has few
 
 
 def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
@@ -71,8 +75,11 @@ def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
 
 
 def planned_epochs(search: SearchSection, brackets: Iterable[Bracket]) -> int:
-    """Return the maximum of epochs that a search trains, without early stopping."""
-    return min(largest_cost_epochs(brackets), search.total_epochs or largest_cost_epochs(brackets))
+    """Return the maximum of epochs that a search trains, without early stopping and where no ranks of rungs agree."""
+    planned = list(brackets)
+    later = planned[1:] if search.adapts_rungs else []
+    most = largest_cost_epochs(planned) - largest_cost_epochs(later) + search.epochs * trial_count(later)
+    return min(most, search.total_epochs or most)
 
 
 def trainings(brackets: Iterable[Bracket]) -> int:
@@ -163,4 +170,5 @@ BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] 
     "successive_halving": _successive_halving,
     "hyperband": _hyperband,
     "gp": _rounds,
+    "auto": _rounds,
 }

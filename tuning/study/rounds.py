@@ -1,18 +1,43 @@
 """The points of a bracket: drawn by its number, or proposed from the results of the brackets before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nightune.tuning.search.distinct import distinct_points
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.proposals import PROPOSERS
+from nightune.tuning.search.rung_agreement import unreliable_rungs
 from nightune.tuning.search.samplers import SAMPLERS, Sampler
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS
 from nightune.tuning.study.search_section import SearchSection
-from nightune.tuning.trial import Bracket, Params, Value
+from nightune.tuning.trial import Bracket, Params, Rung, Value
 
 HISTORY = "history"  # chose the points that were best in earlier sweeps
 PORTFOLIO = "portfolio"  # chose configurations that were good on other data
+
+
+def settled(search: SearchSection, bracket: Bracket, observations: Sequence[Observation]) -> Bracket:
+    """Return the bracket as it is trained: without first rungs that ranked the trials before otherwise than later ones.
+
+    A function of the observations of the brackets before, and of earlier sweeps, in any order. Its trials stay.
+    """
+    if not search.adapts_rungs or bracket.first == 0:
+        return bracket
+    before = [each for each in observations if each.number < bracket.first]
+    left_out = unreliable_rungs([rung.epochs for rung in bracket.rungs], before)
+    return _lengthened(bracket, bracket.rungs[left_out].epochs)
+
+
+def as_settled(brackets: Iterable[Bracket], first_rungs: Mapping[int, int]) -> tuple[Bracket, ...]:
+    """Return the brackets as a sweep has trained them: `first_rungs` are the epochs of first rungs by first trial."""
+    return tuple(_lengthened(each, first_rungs.get(each.first, 0)) for each in brackets)
+
+
+def _lengthened(bracket: Bracket, epochs: int) -> Bracket:
+    """Return the bracket with its rungs from so many epochs on, entered by as many trials as its own first ones."""
+    later = [rung for rung in bracket.rungs if rung.epochs >= epochs] or list(bracket.rungs)
+    rungs = zip(bracket.rungs, later, strict=False)
+    return Bracket(tuple(Rung(rung.trials, each.epochs) for rung, each in rungs), bracket.first)
 
 
 def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:

@@ -9,16 +9,17 @@ from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
 from nightune.tuning.study.section import Clash, Count, Section, Switch, Text
 from nightune.vocabulary import listing, shown
 
-Method = Literal["random", "grid", "successive_halving", "hyperband", "gp"]
+Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "auto"]
 
-Start = Literal["portfolio"]
+Start = Literal["portfolio", "none"]
 
 RUNG_METHODS = ("successive_halving", "hyperband")  # these continue the best trials and drop the others
-MODEL_METHODS = ("gp",)  # these propose each round from the results before; with rungs if a first rung is set
+MODEL_METHODS = ("gp", "auto")  # these propose each round from the results before
 COUNTED_METHODS = {
     "random": "a random search",
     "successive_halving": "successive halving",
     "gp": "a search by a Gaussian process",
+    "auto": "an automatic search",
 }
 IN_ROUNDS = ("random", *MODEL_METHODS)  # these may end after any round: its trials do not depend on later ones
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of hours above 0")]
@@ -36,7 +37,8 @@ class SearchSection(Section):
     The defaults were measured on published tables: rungs at 3, 6, 12, 25 and 50 epochs kept the winner of 50 full
     trainings in 88% of them, at a fifth of the cost; factor 3 from 2 epochs kept it in 54%.
 
-    `start` chooses the first trials: the configurations of the shipped portfolio.
+    `start` chooses the first trials: the configurations of the shipped portfolio, which `auto` begins with by itself.
+    `auto` has rungs if its epochs suffice for two.
 
     A random search and a model's may also end before its last trial: by all epochs trained, by hours of the sweep or of
     its trainings, at a time of day, or after so many trials without a better one. It then has up to 1000 `trials`.
@@ -87,7 +89,19 @@ class SearchSection(Section):
     @property
     def has_rungs(self) -> bool:
         """True if the best trials of a round continue and the others are dropped."""
+        if self.method == "auto" and self.smallest_epochs is None:
+            return getattr(self, "epochs", 0) >= self.factor * self.first_rung_epochs  # no attribute if it is wrong
         return self.method in RUNG_METHODS or (self.method in MODEL_METHODS and self.smallest_epochs is not None)
+
+    @property
+    def begins_with_portfolio(self) -> bool:
+        """True if the first trials are the portfolio's: as set, or by the method."""
+        return self.start == "portfolio" or (self.start is None and self.method == "auto")
+
+    @property
+    def adapts_rungs(self) -> bool:
+        """True if later rounds leave out first rungs whose ranks disagree with those of later ones."""
+        return self.method == "auto" and self.has_rungs
 
     @property
     def first_rung_epochs(self) -> int:
@@ -104,7 +118,7 @@ class SearchSection(Section):
         yield from self._end_clashes()
         if self.method == "grid" and self.history:
             yield Clash(("method", "history"), "history", "true, but a grid trains all its points; remove it")
-        if self.method == "grid" and self.start:
+        if self.method == "grid" and self.start == "portfolio":
             message = f"{shown(self.start)}, but a grid trains all its points; remove it, or use method 'random'"
             yield Clash(("method", "start"), "start", message)
         yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
@@ -120,15 +134,22 @@ class SearchSection(Section):
 
     def _rungless_clashes(self) -> Iterator[Clash]:
         if self.method in MODEL_METHODS and self.reduction_factor is not None:
-            message = f"{self.reduction_factor}, but without smallest_epochs the method {self.method!r} has no rungs"
-            fields = ("method", "reduction_factor", "smallest_epochs")
-            yield Clash(fields, "reduction_factor", f"{message}; add smallest_epochs = 3, or remove it")
+            yield self._factor_without_rungs()
             return
         for name in ("reduction_factor", "smallest_epochs"):
             if getattr(self, name) is not None:
                 methods = listing((*RUNG_METHODS, *MODEL_METHODS))
                 message = f"{getattr(self, name)} is read only by methods with rungs; remove it ({methods})"
                 yield Clash(("method", name), name, message)
+
+    def _factor_without_rungs(self) -> Clash:
+        fields = ("method", "epochs", "reduction_factor", "smallest_epochs")
+        if self.method == "auto":
+            needed = self.factor * self.first_rung_epochs
+            message = f"{self.reduction_factor}, but {self.epochs} epochs are too few for two rungs"
+            return Clash(fields, "reduction_factor", f"{message}; remove it, or set epochs = {needed} or more")
+        message = f"{self.reduction_factor}, but without smallest_epochs the method {self.method!r} has no rungs"
+        return Clash(fields, "reduction_factor", f"{message}; add smallest_epochs = 3, or remove it")
 
     def _rung_clashes(self) -> Iterator[Clash]:
         needed = self.factor * self.first_rung_epochs
@@ -145,4 +166,4 @@ class SearchSection(Section):
 
     @property
     def _without_rungs(self) -> str:
-        return "remove smallest_epochs" if self.method in MODEL_METHODS else "use method 'random'"
+        return "remove smallest_epochs" if self.method == "gp" else "use method 'random'"

@@ -37,11 +37,12 @@ def objective_content(objective: Objective) -> dict[str, Any]:
 
 
 def search_content(search: SearchSection) -> dict[str, Any]:
-    """Omit absent keys of rungs, and what changes no trial.
+    """Omit absent keys of rungs, a start that is none by default, and what changes no trial.
 
     The points that a sweep begins with are recorded on its run.
     """
-    content = search.model_dump(mode="json", exclude=set(MAY_CHANGE))
+    usual = {"start"} if search.start == "none" and search.method != "auto" else set()
+    content = search.model_dump(mode="json", exclude={*MAY_CHANGE, *usual})
     return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
 
 

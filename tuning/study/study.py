@@ -274,7 +274,7 @@ def _end_problems(search: SearchSection, confirmation: ConfirmationSection | Non
 
 
 def _start_problems(search: SearchSection | None) -> Iterator[Problem]:
-    if search is not None and search.start is not None and not is_shipped():
+    if search is not None and search.start == "portfolio" and not is_shipped():
         message = f"{search.start!r}, but no portfolio.json is installed; reinstall nightune, or remove the key"
         yield Problem("search.start", message)
 

@@ -32,6 +32,7 @@ from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets
+from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Bracket, Status, TrialResult, Value
@@ -199,7 +200,8 @@ class Night:
         """The budget of the search; empty where the sweep does not record it."""
         if self.space is None:
             return ()
-        return brackets(SearchSection.model_validate(self.origin.content["search"]), self.space)
+        planned = brackets(SearchSection.model_validate(self.origin.content["search"]), self.space)
+        return as_settled(planned, dict(self.sweep.first_rungs))
 
     @cached_property
     def effects(self) -> list[Effect]:

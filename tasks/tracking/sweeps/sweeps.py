@@ -13,6 +13,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.records import read_file, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
+from nightune.tasks.tracking.sweeps.first_rungs import read_first_rungs
 from nightune.tasks.tracking.sweeps.numbers import next_number
 from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.vocabulary import DIRECTIONS
@@ -59,6 +60,7 @@ class Sweep:
     is_reusing: bool = False  # reads earlier results of the same params
     has_folds: bool = False  # each trial trains on folds, and keeps the model of the last one
     ended_by: str = ""  # what ended the search before its last trial: hours = 8
+    first_rungs: tuple[tuple[int, int], ...] = ()  # of rounds that adapt them: first trial, epochs
 
     @property
     def is_complete(self) -> bool:
@@ -235,6 +237,7 @@ def read_sweep(run: Any) -> Sweep:
         is_reusing=run.data.params.get("reuse") == "True",
         has_folds=names.FOLDS in record.tags,
         ended_by=record.tags.get(names.ENDED_BY, ""),
+        first_rungs=read_first_rungs(record.tags.get(names.FIRST_RUNGS, "")),
     )
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")

@@ -1,0 +1,45 @@
+"""An automatic search from file to leaderboard: rungs that follow results, also after a stop."""
+
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.tracking.store.store import client, open_store
+from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
+from tests.flows.test_model_rounds import PLAIN, interrupt_after_trainings, trained, tune
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "portfolio")
+
+AUTO = 'method = "auto"\ntrials = 8\nepochs = 4\nsmallest_epochs = 2\n'
+
+
+@pytest.fixture
+def rounds(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two rounds of four trials; the second one leaves out the first rung, which is said to predict nothing."""
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    monkeypatch.setattr("nightune.tuning.search.rung_agreement.LEAST_COMPARED", 2)
+    monkeypatch.setattr("nightune.tuning.search.rung_agreement.rank_correlation", lambda pairs: 0.0)
+    small_study.write_text(small_study.read_text().replace(PLAIN, AUTO))
+    return small_study
+
+
+def test_rungs_that_predict_nothing_are_left_out_also_after_a_stop(
+    rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after_trainings(7, patch)  # in the second round
+        with pytest.raises(KeyboardInterrupt):
+            tune(rounds)
+    with monkeypatch.context() as patch:  # what is recorded counts, not what would be chosen now
+        patch.setattr("nightune.tuning.search.rung_agreement.rank_correlation", lambda pairs: 1.0)
+        report = tune(rounds)
+    epochs = [trained(report)[number][1] for number in range(8)]
+    assert (sorted(epochs[:4]), epochs[4:]) == ([2, 2, 4, 4], [4, 4, 4, 4])
+    store = open_store(store_root)
+    assert client(store).get_run(report.sweep.run_id).data.tags["nightune.first_rungs"] == "4:4"
+    assert all_sweeps(store, "flowers")[0].first_rungs == report.sweep.first_rungs == ((4, 4),)
+    runs = {each.trial.number: each.run_id for each in report.results}
+    by = [client(store).get_run(runs[number]).data.tags["nightune.proposed_by"] for number in range(8)]
+    assert by == ["portfolio"] * 4 + ["auto"] * 4
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
+    assert trained(tune(rounds)) == trained(report)
