@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nightune.models.errors import InputError
-from nightune.models.kept_code import kept_code
+from nightune.models.kept_code import KeptCode, kept_code
 from nightune.settings import read_settings, variables_of_results
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.trials.attempts import own_attempt
@@ -131,7 +131,7 @@ class ClusterCrew:
         """Send a job to a worker that can train; the ending comes into the inbox."""
         assert self._client is not None
         assert self._parcels is not None
-        message = pickle.dumps(Travelling(job, *self._parcels))
+        message = pickle.dumps(Travelling(replace(job, code=KeptCode()), *self._parcels))
         future = self._submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
         ending = HostedEnding(future, worker)
         future.add_done_callback(lambda _future: self.inbox.put(ending))
