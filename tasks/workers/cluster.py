@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nightune.models.errors import InputError
-from nightune.models.kept_code import kept_code
+from nightune.models.kept_code import KeptCode, kept_code
 from nightune.settings import read_settings, variables_of_results
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.trials.attempts import own_attempt
@@ -28,7 +28,8 @@ logger = logging.getLogger("nightune")
 
 VARIABLE = "NIGHTUNE_DASK"
 CONNECT_SECONDS = 10.0
-PATIENCE_SECONDS = 60.0  # without any worker that can train, before the sweep ends
+PATIENCE_SECONDS = 60.0  # without any worker, before the sweep ends
+START_SECONDS = 300.0  # in which one of the workers that are there can train: they start, or train for another flow
 POLL_SECONDS = 0.2  # while the first workers start
 LOOK_SECONDS = 1.0  # between two looks at the cluster's workers
 # The client asks an idle cluster in vain no longer than this, and leaves memory and processes of workers alone.
@@ -124,14 +125,15 @@ class ClusterCrew:
         for worker in list(self.workers):
             self._look_at(worker, is_here=worker.at in here)
         self._alone_since = time.monotonic() if self._ready else self._alone_since
-        if time.monotonic() - self._alone_since > PATIENCE_SECONDS:
-            raise WorkersLostError(self._lost(f"for {PATIENCE_SECONDS:.0f} s no worker could train"))
+        patience = START_SECONDS if self.workers else PATIENCE_SECONDS
+        if time.monotonic() - self._alone_since > patience:
+            raise WorkersLostError(self._lost(f"for {patience:.0f} s no worker could train"))
 
     def send(self, worker: ClusterWorker, job: Job) -> Ending:
         """Send a job to a worker that can train; the ending comes into the inbox."""
         assert self._client is not None
         assert self._parcels is not None
-        message = pickle.dumps(Travelling(job, *self._parcels))
+        message = pickle.dumps(Travelling(replace(job, code=KeptCode()), *self._parcels))
         future = self._submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
         ending = HostedEnding(future, worker)
         future.add_done_callback(lambda _future: self.inbox.put(ending))
@@ -231,9 +233,12 @@ class ClusterCrew:
         self._parcels = data, code
 
     def _wait_for_workers(self) -> None:
-        """Wait until each worker can train or is refused, or for a minute; InputError if any is refused."""
+        """Wait until each worker can train or is refused, for a minute, then for the first one that can.
+
+        InputError if any is refused.
+        """
         until = time.monotonic() + PATIENCE_SECONDS
-        while not (self._ready and self._ready == len(self.workers)) and time.monotonic() < until:
+        while not self._ready or (self._ready < len(self.workers) and time.monotonic() < until):
             time.sleep(POLL_SECONDS)
             self._looked_at = 0.0
             self.join()

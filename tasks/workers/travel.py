@@ -22,7 +22,7 @@ SENT = "sent"  # the folder of the store in which the flow puts code together
 
 @dataclass(frozen=True)
 class Travelling:
-    """A job with its parcels: the prepared data without its test split, and the user's code in its folders."""
+    """A job without code, and its parcels: the prepared data without its test split, the user's code in its folders."""
 
     job: Job
     data: Parcel
@@ -39,9 +39,7 @@ class Travelling:
         study = self.job.setting.study
         here = study.model_copy(update={"path": code / _mirrored(study.path.resolve())})
         setting = replace(self.job.setting, store=store, study=here)
-        return replace(self.job, setting=setting, code=KeptCode()), replace(
-            setting, data=replace(setting.data, folder=data)
-        )
+        return replace(self.job, setting=setting), replace(setting, data=replace(setting.data, folder=data))
 
 
 def data_parcel(setting: Setting) -> Parcel:
