@@ -91,10 +91,7 @@ def models(
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         store = open_existing_store(store_root(), tracking_uri())
-        if model is not None:
-            versions = registry.known_versions(store, model)
-        else:
-            versions = [version for name in registry.models(store) for version in registry.versions(store, name)]
+        versions = registry.known_versions(store, model) if model is not None else registry.all_versions(store)
     if versions:
         print_versions(output(as_json), versions)
     else:

@@ -108,6 +108,8 @@ def test_a_version_is_registered_fetched_and_rolled_back(store: Store, data: Pre
         registry.set_alias(store, "served", registry.CHAMPION, number)
     fetched = registry.fetch_version(store, registry.versions(store, "served")[1], tmp_path / "fetched")
     assert (fetched / "MLmodel").read_text() == "version 2"
+    mine = [version for version in registry.all_versions(store) if version.model == "served"]
+    assert mine == registry.versions(store, "served")
     left, taken = registry.roll_back(store, "served", "a test")
     assert (left.number, taken.number) == (2, 1)
     assert list(damaged_versions(store)) == []

@@ -37,6 +37,16 @@ def test_the_predecessor_is_restored_and_one_that_is_gone_is_skipped(three: Stor
         registry.roll_back(three, "flowers", "worse")
 
 
+def test_all_versions_are_those_of_each_model(three: Store, tmp_path: Path) -> None:
+    client(three).create_registered_model("empty")
+    client(three).create_registered_model("daisies")
+    client(three).create_model_version("daisies", tmp_path.as_uri())
+    registry.set_alias(three, "daisies", "challenger", 1)
+    of_each = [version for name in registry.models(three) for version in registry.versions(three, name)]
+    assert registry.all_versions(three) == of_each
+    assert [version.aliases for version in of_each] == [("challenger",), (), (), ("champion",)]
+
+
 @pytest.mark.parametrize("text", ["", "many", "3", "-1", "99"])
 def test_a_predecessor_changed_by_hand_gives_the_last_known_champion(three: Store, text: str) -> None:
     client(three).set_model_version_tag("flowers", "3", names.PREVIOUS_CHAMPION, text)

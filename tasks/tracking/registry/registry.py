@@ -71,9 +71,22 @@ def versions(store: Store, model: str) -> list[Version]:
     return sorted((_read(version, aliases) for version in found), key=lambda version: version.number)
 
 
+def all_versions(store: Store) -> list[Version]:
+    """Return the versions of all models, by name and oldest first: two requests, not two for each model."""
+    held = {str(model.name): _by_version(model.aliases) for model in _models(store)}
+    found = client(store).search_model_versions("", max_results=10_000)
+    read = (_read(version, held.get(str(version.name), {})) for version in found)
+    return sorted(read, key=lambda version: (version.model, version.number))
+
+
 def models(store: Store) -> list[str]:
     """Return the names of all registered models."""
-    return sorted(str(model.name) for model in client(store).search_registered_models(max_results=1000))
+    return sorted(str(model.name) for model in _models(store))
+
+
+def _models(store: Store) -> Sequence[Any]:
+    found: Sequence[Any] = client(store).search_registered_models(max_results=1000)
+    return found
 
 
 def champion(store: Store, model: str) -> Version | None:
@@ -248,6 +261,10 @@ def _aliases(store: Store, model: str) -> dict[int, tuple[str, ...]] | None:
         if error.code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
+    return _by_version(held)
+
+
+def _by_version(held: Mapping[str, Any]) -> dict[int, tuple[str, ...]]:
     by_version: dict[int, tuple[str, ...]] = {}
     for alias, number in sorted(held.items()):  # numbers are texts over HTTP; search_model_versions returns no aliases
         by_version[int(number)] = (*by_version.get(int(number), ()), str(alias))

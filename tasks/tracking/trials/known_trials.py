@@ -14,7 +14,7 @@ from nightune.tasks.tracking.store.records import whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.rungs import result_at
-from nightune.tasks.tracking.trials.runs import interrupted_runs, is_finished, read_result, sweep_runs
+from nightune.tasks.tracking.trials.runs import is_finished, is_unfinished, read_result, sweep_runs
 from nightune.tasks.tracking.trials.trials import reusable_of, reusable_runs
 from nightune.tuning.trial import Status, Trial, TrialResult
 
@@ -29,9 +29,9 @@ class KnownTrials:
         self._with_rungs: dict[str, Any] = {}  # runs that have ended a rung, as read
         self._copied: set[str] = set()  # keys of trials that this sweep has not trained itself
         self._added: set[str] = set()  # keys
+        self._open: dict[str, str] = {}  # runs by key that an earlier command left to resume, those of replicates, too
         self._reusable: Mapping[str, list[str]] | None = None  # runs by key, read when they are first asked for
-        condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
-        for run in sweep_runs(store, sweep, condition):
+        for run in sweep_runs(store, sweep, names.tag_equals(names.SWEEP, sweep.id)):
             self._read(run)
 
     def results(self) -> list[TrialResult]:
@@ -56,14 +56,9 @@ class KnownTrials:
             self._added.add(key)
 
     def unfinished(self, trials: Iterable[Trial]) -> dict[str, Any]:
-        """Return the runs to resume, by key: those that a kill interrupted, and of these trials those that halted."""
-        runs = interrupted_runs(self._store, self._sweep)
-        for trial in trials:
-            held = self._results.get(trial.key)
-            if held is not None and held.status is Status.NOT_PROMOTED:
-                run = self._run(held.run_id)
-                runs |= {trial.key: run} if run is not None else {}
-        return runs
+        """Return the runs to resume of these trials, or replicates, by key: interrupted by a kill, or halted."""
+        found = {trial.key: self._run(run_id) for trial in trials if (run_id := self._run_to_resume(trial.key))}
+        return {key: run for key, run in found.items() if run is not None}
 
     def reusable(self, keys: Iterable[str]) -> dict[str, TrialResult]:
         """Read finished trials of the study's sweeps that have one of these keys, as `reusable_trials` does."""
@@ -72,11 +67,20 @@ class KnownTrials:
         runs = [self._run(run_id) for key in keys for run_id in self._reusable.get(key, ())]
         return reusable_of(run for run in runs if run is not None)
 
+    def _run_to_resume(self, key: str) -> str | None:
+        result = self._results.get(key)
+        is_halted = result is not None and result.status is Status.NOT_PROMOTED
+        return result.run_id if result is not None and is_halted else self._open.get(key)
+
     def _read(self, run: Any) -> None:
+        key = run.data.tags.get(names.TRIAL_KEY, "")
+        if is_unfinished(run):
+            self._open[key] = str(run.info.run_id)
+        if run.data.tags.get(names.KIND) != "trial":
+            return
         if is_finished(run):
             for result in whole_records([run], read_result):
                 self._results[result.trial.key] = result
-        key = run.data.tags.get(names.TRIAL_KEY, "")
         if names.RUNG in run.data.tags:
             self._with_rungs[key] = run
         if names.REUSED_FROM in run.data.tags:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from nightune.tasks.tracking.store import names
@@ -13,6 +13,8 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.trial import Expectation, Status, Trial, TrialResult
 
 PAGE = 1000  # of MLflow's search
+ENDED = ("FINISHED", "FAILED")  # states of MLflow's runs
+FINAL = tuple(str(status) for status in Status if status != Status.NOT_PROMOTED)
 
 
 def find_runs(store: Store, experiment_id: str, condition: str) -> Iterator[Any]:
@@ -34,21 +36,16 @@ def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[A
 
 def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
     """Return the sweep's runs to resume, by trial key: interrupted by a kill, or halted at a rung."""
-    return _open_runs(store, sweep, [status for status in Status if status != Status.NOT_PROMOTED])
-
-
-def interrupted_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
-    """Return the sweep's runs that a kill interrupted, by trial key; few, however many halted at a rung."""
-    return _open_runs(store, sweep, list(Status))
-
-
-def _open_runs(store: Store, sweep: Sweep, final: Sequence[Status]) -> dict[str, Any]:
-    """Return the runs that have not ended, or whose status is none of the final ones."""
     ours = names.tag_equals(names.SWEEP, sweep.id)
-    not_ended = "attributes.status != 'FINISHED' and attributes.status != 'FAILED'"
-    not_final = " and ".join(names.tag_differs(names.STATUS, str(status)) for status in final)
+    not_ended = " and ".join(f"attributes.status != '{state}'" for state in ENDED)
+    not_final = " and ".join(names.tag_differs(names.STATUS, status) for status in FINAL)
     runs = [run for condition in (not_ended, not_final) for run in sweep_runs(store, sweep, f"{ours} and {condition}")]
     return {run.data.tags[names.TRIAL_KEY]: run for run in runs if names.TRIAL_KEY in run.data.tags}
+
+
+def is_unfinished(run: Any) -> bool:
+    """Return whether a run is one to resume, as `unfinished_runs` finds them."""
+    return run.info.status not in ENDED or run.data.tags.get(names.STATUS, FINAL[0]) not in FINAL
 
 
 def sweep_runs(store: Store, sweep: Sweep, condition: str) -> Iterator[Any]:
@@ -80,7 +77,7 @@ def _is_trial(store: Store, sweep: Sweep, run_id: str) -> bool:
 
 def is_finished(run: Any) -> bool:
     """Return whether the last step of `finish` is done: after a kill, the status tag alone may be outdated."""
-    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get(names.STATUS) not in (
+    return run.info.status in ENDED and run.data.tags.get(names.STATUS) not in (
         "running",
         "interrupted",
     )
