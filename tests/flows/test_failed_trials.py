@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
-from tests.flows.conftest import SMALL_STUDY, Command
+from tests.flows.conftest import SMALL_STUDY
 
 NET = """
 import keras
@@ -25,13 +28,17 @@ def build(input_shape, output_size, rate: float = 0.1):
 
 
 def test_a_sweep_whose_first_trials_fail_alike_ends_with_exit_code_1_and_one_cause(
-    nightune: Command, prefect_server: str, store_root: Path, tmp_path: Path
+    prefect_server: str, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from nightune.flows.commands import main
+
     (tmp_path / "net.py").write_text(NET)
     study = tmp_path / "flowers.toml"
     study.write_text(SMALL_STUDY.replace('"mlp"\nunits = [[4]]', '"net.py:build"\nrate = { low = 0.1, high = 0.9 }'))
-    done = nightune("tune", study, "--engine", "fit", PREFECT_API_URL=prefect_server)
-    assert done.returncode == 1, done.stderr
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    monkeypatch.setattr(main, "supervised", lambda read_study: read_study())  # no child process: it takes ten seconds
+    done = CliRunner().invoke(main.app, ["tune", str(study), "--engine", "fit"])
+    assert done.exit_code == 1, done.stderr
     cause = "has no attribute 'missing'"
     assert len([line for line in done.stderr.splitlines() if line.startswith("trial") and cause in line]) == 1
     assert "flowers-0 ends: its first 3 trials failed with one cause; 1 others were not trained." in done.stderr

@@ -45,7 +45,7 @@ from nightune.tuning.trial import Trial
 from tests.tasks.conftest import SmallStudy, result_of
 
 VALUES = ("", "many", "-1", "1.5", "null", "[]", "{}", "²", "9" * 30, '{"a": [1]}', "gone-7")
-QUICK, SEED = 6, 20261129
+QUICK, SEED = 3, 20261129  # the nightly tests make every change
 
 
 @dataclass
