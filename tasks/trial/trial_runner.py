@@ -131,9 +131,11 @@ class TrialRunner:
 
     def _promotion(self, trial: Trial) -> dict[str, str]:
         """Return the tag of a trial that continues after its first rung."""
-        rung, brackets = self._setting.rung, self._setting.study.brackets
-        first = first_rung(brackets, trial.number) if trial.is_searched and rung is not None else None
-        return {} if first is None or rung is None or rung <= first else {names.PROMOTED_TO: str(rung)}
+        rung = self._setting.rung
+        if rung is None or not trial.is_searched:
+            return {}
+        first = first_rung(self._setting.study.brackets, trial.number)
+        return {names.PROMOTED_TO: str(rung)} if first is not None and rung > first else {}
 
     def write(self, ended: TrialToWrite) -> TrialResult:
         """Write a trained trial with the checkpoint of its best epoch, and announce it."""
