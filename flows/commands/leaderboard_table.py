@@ -143,7 +143,7 @@ def _marks(report: SweepReport) -> list[str]:
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
     if report.sweep.further and report.hypervolume is not None:
-        covered = f"the front covers {report.hypervolume:.0%} of the range of all objectives"
+        covered = f"the front covers {report.hypervolume:.1%} of the range of all objectives"
         lines.append(f"{ON_FRONT} no other trial is better in all objectives: {len(report.front)} trials; {covered}")
     if not is_confirmed and report.sweep.is_complete:
         lines.append("Not confirmed yet: `nightune promote` trains the best trials again with fresh seeds.")

@@ -20,7 +20,7 @@ def front_part(night: Night) -> dict[str, Any] | None:
     if not held:
         return None
     measures = _measures(night)
-    share = f"{100 * _volumes(night)[-1]:.0f}{SPACE}%"
+    share = f"{100 * _volumes(night)[-1]:.1f}{SPACE}%"
     said = f"{count(len(held), 'trial')} of {len(night.results)} on the front"
     return {
         "heading": f"{said}, which covers {share} of the range",
