@@ -125,7 +125,7 @@ def search(setting: Setting) -> Setting:
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
-        history += observed(trials, ended, setting.sweep.direction)
+        history += observed(trials, ended, setting.sweep.direction, setting.sweep.further)
         if has_ended(setting, latest.values()):
             break
     believe(setting, proposed, history)

@@ -207,17 +207,19 @@ def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> Inp
 def _refuse_several_losses(builder: _Builder) -> None:
     """Values of different losses cannot be compared."""
     study = builder.study
-    metric = study.objective.metric
+    for metric in study.objective.named:
+        if plain_metric(metric) == "val_loss":
+            _refuse_losses_of(builder, metric)
+
+
+def _refuse_losses_of(builder: _Builder, metric: str) -> None:
+    study = builder.study
     heads = [_ranked(build.head, metric) for build in builder.built.values() if build.head is not None]
     losses = {(head.loss_name, len(head.quantiles)) for head in heads}
     # The same name may stand for several losses: its settings, or a user's function with a searched parameter.
     values = {(head.loss_name, head.is_logits, head.values) for head in heads}
     alike = {(name, is_logits) for name, is_logits, _ in values}
-    if (
-        not study.objective.is_own
-        and plain_metric(metric) == "val_loss"
-        and (len(losses) > 1 or len(values) > len(alike))
-    ):
+    if len(losses) > 1 or len(values) > len(alike):
         names = " and ".join(dict.fromkeys(head.loss_name for head in heads))
         settings = "" if len(losses) > 1 else " with different settings"
         problem = f"{metric} cannot rank trials of different losses ({names}{settings})"

@@ -60,6 +60,7 @@ class StudyCheck:
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
     folds: list[int]
+    objectives: list[list[str]]  # name and direction; the first ranks trials
     confirmation: list[dict[str, int]]  # by the least number of trained trials: finalists, replicates and epochs
     is_confirming: bool  # `nightune tune` confirms; otherwise `nightune promote` does
     ends: list[str]  # what may end the search before its last trial
@@ -117,6 +118,10 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
+        objectives=[
+            [study.objective.name, study.objective.direction],
+            *([each.name, each.direction] for each in study.objective.further),
+        ],
         confirmation=_confirmations(study),
         is_confirming=study.confirmation is not None,
         ends=list(study.search.ends_in_words),

@@ -142,7 +142,7 @@ def _observed(store: Store, sweep: Sweep, study: Study, rungs: Sequence[int]) ->
     trials = {each.trial.number: each.trial for _, results in ended for each in results}
     points = {number: point_of(study.space, trial.params) for number, trial in trials.items()}
     known = [replace(trials[number], point=point) for number, point in points.items() if point is not None]
-    yield from observed(known, ended, sweep.direction)
+    yield from observed(known, ended, sweep.direction, sweep.further)
 
 
 def _with_defaults(result: TrialResult) -> TrialResult:

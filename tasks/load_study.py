@@ -12,7 +12,7 @@ from nightune.models.techniques.keys import Key
 from nightune.models.techniques.optimizers.search_ranges import customary_spaces
 from nightune.models.techniques.stopping.user_rules import load_stop_function
 from nightune.models.user_code import is_reference, load_loss_function
-from nightune.tasks.metric_problems import own_metric
+from nightune.tasks.metric_problems import own_metrics
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.phases import phase_problems
 from nightune.tuning.study.study import Study
@@ -94,7 +94,7 @@ def _loss_problems(study: Study) -> Iterator[Problem]:
                 yield Problem(error.key, error.message)
     options = {name: study.space.options(name) for name in _OF_LOSSES}
     searched = next((name for name, known in options.items() if len(known) > 1), None)
-    if searched and study.objective.metric == "val_loss":
+    if searched and "val_loss" in study.objective.named:
         message = f"val_loss cannot rank trials of different losses, and {searched} is searched; use another metric"
         yield Problem("objective.metric", message)
 
@@ -102,9 +102,9 @@ def _loss_problems(study: Study) -> Iterator[Problem]:
 def _metric_problems(study: Study) -> Iterator[Problem]:
     """Yield the problem of a metric of the user that cannot be loaded."""
     try:
-        own_metric(study)
+        own_metrics(study)
     except InputError as error:
-        yield Problem(error.key, error.message)
+        yield Problem("objective.metrics" if study.objective.metrics else error.key, error.message)
 
 
 def _stopping_problems(study: Study) -> Iterator[Problem]:

@@ -11,6 +11,8 @@ from nightune.models.networks.class_scores import has_zero
 from nightune.models.networks.own_metrics import OwnMetric, answers_of, some_rows
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
+from nightune.tuning.study.objective import Further
+from nightune.tuning.study.sections import OF_MODEL
 from nightune.tuning.study.study import Study
 from nightune.vocabulary import (
     POSITIONS,
@@ -37,12 +39,32 @@ def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
 
     A function of the user is called with the training targets and random predictions.
     """
-    named = [("objective.metric", study.objective.metric)]
+    named = [(_key(study), name) for name in study.objective.named if name not in OF_MODEL]
     named += [("objective.report", name) for name in study.objective.report]
     problems = [Problem(key, message) for key, name in named for message in _of_data(name, dataset)]
     problems += [Problem(key, message) for key, name in named for message in _quantile_problems(name, study, dataset)]
     of_head = list(_head_problems(study, dataset))
     return [*problems, *of_head, *([] if of_head else _own_problems(study, _measured_head(study, dataset)))]
+
+
+def _key(study: Study) -> str:
+    return "objective.metrics" if study.objective.metrics else "objective.metric"
+
+
+def own_metrics(study: Study) -> list[tuple[str, OwnMetric]]:
+    """Return the user's functions among the objectives with their references; InputError if one is unsound."""
+    first = own_metric(study)
+    found = [] if first is None else [(study.objective.metric, first)]
+    more = ((each.metric, further_metric(study, each)) for each in study.objective.further)
+    return [*found, *((reference, own) for reference, own in more if own is not None)]
+
+
+def further_metric(study: Study, objective: Further) -> OwnMetric | None:
+    """Return the user's function that an objective after the first is; None if it is another; InputError as above."""
+    if not objective.is_own:
+        return None
+    folder, head = study.path.resolve().parent, study.objective.head or ""
+    return OwnMetric.load(objective.metric, folder, objective.direction, head)
 
 
 def _quantile_problems(metric: str, study: Study, dataset: "Dataset") -> Iterator[str]:
@@ -71,7 +93,7 @@ def own_metric(study: Study) -> OwnMetric | None:
 def _head_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
     """Yield that a user's function does not say which of several heads it measures, or names another one."""
     objective, heads = study.objective, [each.name for each in dataset.heads]
-    if not objective.is_own:
+    if not objective.is_own and not any(each.is_own for each in objective.further):
         return
     if objective.head is None and heads:
         problem = f"missing; the data has several targets, and a function measures one ({listing(heads)})"
@@ -101,32 +123,38 @@ def _of_data(metric: str, dataset: "Dataset") -> Iterator[str]:
 
 
 def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
-    key, reference = "objective.metric", study.objective.metric
+    key = _key(study)
     try:
-        own = own_metric(study)
-        if own is None:
-            return
-        has_weights = dataset.train.weights is not None and study.objective.average == "weights"
-        if has_weights and not own.weights_name:
-            problem = f"{reference} takes no weights, and rows have some; give it an argument `weights`, or set"
-            yield Problem(key, f'{problem} average = "rows"')
-            return
-        train = some_rows(dataset, dataset.train)
-        for place, part, examples in (("the training rows", dataset, train), *_measured(dataset)):
-            arguments, weights = _random_answers(part, examples), examples.weights if has_weights else None
-            values = [own.value(*arguments, weights) for _ in range(2)]
-            if not np.isfinite(values).all():
-                yield Problem(key, f"{reference} is {values[0]} for random predictions of {place} (needed: finite)")
-            elif values[0] != values[1]:
-                problem = f"{reference} returned {values[0]:g} and {values[1]:g} for the same values"
-                yield Problem(key, f"{problem}; seed its random numbers")
-                return
-            elif part.task == POSITIONS and _counts_no_class(own, *arguments, weights):
-                problem = f"{reference} counts positions without a class, where y_true is -1"
-                yield Problem(key, f"{problem}; leave them out: known = y_true >= 0")
-                return
+        for reference, own in own_metrics(study):
+            yield from _problems_of(reference, own, study, dataset)
     except InputError as error:
-        yield Problem(error.key, error.message)
+        yield Problem(key, error.message)
+
+
+def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset") -> Iterator[Problem]:
+    key, is_first = _key(study), reference == study.objective.metric
+    if dataset.folds and not is_first:
+        yield Problem(key, f"{reference}: with folds a function of yours can be the first metric only; name it first")
+        return
+    has_weights = dataset.train.weights is not None and study.objective.average == "weights"
+    if has_weights and not own.weights_name:
+        problem = f"{reference} takes no weights, and rows have some; give it an argument `weights`, or set"
+        yield Problem(key, f'{problem} average = "rows"')
+        return
+    train = some_rows(dataset, dataset.train)
+    for place, part, examples in (("the training rows", dataset, train), *_measured(dataset)):
+        arguments, weights = _random_answers(part, examples), examples.weights if has_weights else None
+        values = [own.value(*arguments, weights) for _ in range(2)]
+        if not np.isfinite(values).all():
+            yield Problem(key, f"{reference} is {values[0]} for random predictions of {place} (needed: finite)")
+        elif values[0] != values[1]:
+            problem = f"{reference} returned {values[0]:g} and {values[1]:g} for the same values"
+            yield Problem(key, f"{problem}; seed its random numbers")
+            return
+        elif part.task == POSITIONS and _counts_no_class(own, *arguments, weights):
+            problem = f"{reference} counts positions without a class, where y_true is -1"
+            yield Problem(key, f"{problem}; leave them out: known = y_true >= 0")
+            return
 
 
 def _random_answers(dataset: "Dataset", examples: "Examples") -> tuple[np.ndarray, np.ndarray]:

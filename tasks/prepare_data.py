@@ -67,6 +67,8 @@ def read_dataset(study: Study) -> Dataset:
         dataset = load_dataset(_data_settings(study), study.path.parent)
         if not study.objective.is_own:
             refuse_unknown_metric(study.objective.metric, dataset)
+        for each in study.objective.further_curves:
+            refuse_unknown_metric(each, dataset, "objective.metrics")
         for name in study.objective.report:
             refuse_unknown_metric(name, dataset, "objective.report")
     except InputError as error:

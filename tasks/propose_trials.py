@@ -79,6 +79,8 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
         + _loss_digest(study, data, params)
         + metric_digest(study),
     }
+    if further := study.objective.further:  # measured with the trial
+        content["further"] = [[each.name, each.direction] for each in further]
     if study.limits.of_model:  # a trial over them is not trained, or not ranked
         content["limits"] = study.limits.of_model
     if params.get("stopping.rule") == "median":
@@ -87,8 +89,9 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
 
 
 def metric_digest(study: Study) -> str:
-    """Return the digest of a user's metric; empty for a built-in one."""
-    return source_digest(study.objective.metric, study.path.parent, "objective.metric")
+    """Return the digest of the user's metrics; empty for built-in ones."""
+    key = "objective.metrics" if study.objective.metrics else "objective.metric"
+    return "".join(source_digest(each, study.path.parent, key) for each in study.objective.named)
 
 
 def _stopping_digest(study: Study, params: Params) -> str:

@@ -6,8 +6,9 @@ import re
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from nightune.tasks.promote_model import Promotion
+from nightune.tasks.reporting.leaderboard_rows import Row
 from nightune.tasks.step import step
-from nightune.tasks.write_report import Row, SweepReport
+from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.promotion_gate import as_markdown
 
 SHOWN_ROWS = 50  # MLflow has all rows

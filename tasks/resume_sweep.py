@@ -15,8 +15,9 @@ from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, sweep_content
 from nightune.tasks.tracking.trials.trials import reconcile
 from nightune.tuning.errors import StudyError
+from nightune.tuning.study.objective import Objective
 from nightune.tuning.study.search_section import SearchSection
-from nightune.tuning.study.sections import OF_MODEL, Objective
+from nightune.tuning.study.sections import OF_MODEL
 from nightune.tuning.study.study import Study
 from nightune.vocabulary import DEFAULT_THRESHOLD
 

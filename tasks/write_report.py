@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from nightune.models.data.storage import preprocessing_files
 from nightune.models.errors import InputError
 from nightune.tasks.loss_error import record_loss_error
+from nightune.tasks.reporting.leaderboard_rows import Row, believed_numbers, confirmed_numbers, why_rows
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.registry import registry
@@ -19,7 +20,7 @@ from nightune.tasks.tracking.store.pages import NOT_RUNNING, Pages, find_pages
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.beliefs import read_beliefs
-from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
+from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
@@ -29,7 +30,7 @@ from nightune.tasks.tracking.sweeps.shared_views import has_view, write_view
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.recorded import fold_errors, read_row_counts, recorded_trials
-from nightune.tasks.tracking.trials.results import record_results
+from nightune.tasks.tracking.trials.results import record_front, record_results
 from nightune.tasks.tracking.trials.row_errors import read_row_error
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
@@ -37,6 +38,7 @@ from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.analysis.front import front, volumes
 from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
 from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, known_metric, search_unit
@@ -49,10 +51,8 @@ from nightune.tuning.analysis.standard_errors import (
     standard_errors,
 )
 from nightune.tuning.study.rounds import as_settled
-from nightune.tuning.trial import TrialResult, Value
+from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import listing, plain_metric
-
-Row = dict[str, Value]
 
 
 class Standing(StrEnum):
@@ -102,6 +102,19 @@ class SweepReport:
         return known[number]
 
     @property
+    def front(self) -> list[int]:
+        """The numbers of the trials that no other one beats in all objectives; empty with one objective."""
+        further = self.sweep.further
+        found = front([each for each in self.results if each.is_ranked], self.sweep.direction, further)
+        return [each.trial.number for each in found] if further else []
+
+    @property
+    def hypervolume(self) -> float | None:
+        """The share of the range of all objectives that the front covers; None with one objective."""
+        further, results = self.sweep.further, self.results
+        return volumes(results, self.sweep.direction, further)[-1] if further and results else None
+
+    @property
     def varying(self) -> list[str]:
         """Names of the params that differ between trials."""
         return varying_params(self.results)
@@ -124,8 +137,10 @@ class SweepReport:
 
     def rows(self) -> list[Row]:
         """Return the leaderboard as flat rows: rank, trial, status, objective, cost, params, run."""
-        varying = self.varying
-        return [self._row(rank, result, varying) for rank, result in enumerate(self.results, start=1)]
+        varying, on_front = self.varying, set(self.front)
+        why = why_rows([each.trial for each in self.results])
+        numbered = enumerate(zip(self.results, why, strict=True), start=1)
+        return [self._row(rank, result, varying, on_front, reason) for rank, (result, reason) in numbered]
 
     def summary(self) -> dict[str, object]:
         """Return the object that `--json` prints."""
@@ -149,55 +164,27 @@ class SweepReport:
             **({"findings": list(self.findings)} if self.findings else {}),
             **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
             "rows": self.rows(),
-            **_believed(self.beliefs),
-            **_confirmed(self.confirmation),
+            **({"front": self.front, "hypervolume": self.hypervolume} if self.sweep.further else {}),
+            **believed_numbers(self.beliefs),
+            **confirmed_numbers(self.confirmation),
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
 
-    def _row(self, rank: int, result: TrialResult, varying: Iterable[str]) -> Row:
+    def _row(self, rank: int, result: TrialResult, varying: Iterable[str], on_front: Set[int], why: Row) -> Row:
         row: Row = {
             "rank": rank if result.is_ranked else None,
             "trial": result.trial.number,
             "status": str(result.status),
             self.sweep.metric: result.objective if result.best_epoch else None,
+            **{name: result.further.get(name) for name, _ in self.sweep.further},
+            **({"is_on_front": result.trial.number in on_front} if self.sweep.further else {}),
             "best_epoch": result.best_epoch,
             "epochs": result.epochs,
             "seconds": round(result.seconds, 3),
-            **self._why(result),
+            **why,
         }
         row |= {name: result.trial.params.get(name) for name in varying}
         return row | {"run_id": result.run_id, "message": result.message}
-
-    def _why(self, result: TrialResult) -> Row:
-        """Return why a trial was proposed: the columns that some trial of the sweep has."""
-        trials = [each.trial for each in self.results]
-        columns: Row = {}
-        if any(each.proposed_by for each in trials):
-            columns["proposed_by"] = result.trial.proposed_by or None
-        if any(each.expected is not None for each in trials):
-            expected = result.trial.expected
-            columns["expected"] = None if expected is None else expected.value
-            columns["expected_deviation"] = None if expected is None else expected.deviation
-            columns["expected_epochs"] = None if expected is None else expected.epochs
-        if any(each.promoted_to for each in trials):
-            columns["promoted_to"] = result.trial.promoted_to or None
-        return columns
-
-
-def _believed(held: Beliefs | None) -> dict[str, object]:
-    if held is None:
-        return {}
-    compared = {"compared": len(held.compared), "within_one": held.within(1), "within_two": held.within(2)}
-    best = None if held.expected is None else {"params": held.point, **asdict(held.expected), "trial": held.trial}
-    return {"beliefs": {"best": best, **compared, "correlation": held.correlation}}
-
-
-def _confirmed(confirmation: Confirmation | None) -> dict[str, object]:
-    if confirmation is None:
-        return {}
-    claim = confirmation.claim
-    claimed = {} if claim is None else {"claim": asdict(claim) | {"is_shown": claim.is_shown}}
-    return {"confirmation": confirmation_rows(confirmation), **claimed}
 
 
 @step
@@ -218,6 +205,8 @@ def write_report(setting: Setting) -> SweepReport:
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
     record_results(setting.store, setting.sweep, report.results)
+    if report.hypervolume is not None:
+        record_front(setting.store, setting.sweep, len(report.front), report.hypervolume)
     write_view(setting.store, setting.sweep, report.by_importance)
     finished = finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return replace(report, sweep=finished, has_view=True)

@@ -99,6 +99,7 @@ class TrialResult:
     run_id: str = ""
     traceback: str = field(default="", compare=False, repr=False)  # of a failed trial, where it was trained
     curves: dict[str, list[float]] = field(default_factory=dict, compare=False, repr=False)
+    further: Mapping[str, float] = field(default_factory=dict, compare=False)  # objectives after the first, by name
 
     @property
     def is_ranked(self) -> bool:

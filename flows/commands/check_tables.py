@@ -28,6 +28,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *([] if check.classes is None else [_class_line(check.classes, check.data)]),
         *([("weights", _weight_line(check.data["weights"]))] if "weights" in check.data else []),
         *[("class weight", f"{name} · {_weights(weights)}") for name, weights in check.class_weights.items()],
+        *_objective_lines(check),
         ("trials", _trials(check)),
         *([("models built", str(check.models_built))] if check.models_built else []),
         *[("model", f"{architecture} · {size}") for architecture, size in check.sizes.items()],
@@ -150,6 +151,12 @@ def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
     drawn = f"trials {begun} to {first - 1} are drawn at random, " if begun < first else ""
     text = f"{drawn}the others proposed in {len(check.brackets) - 1} rounds"
     return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
+
+
+def _objective_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return a line with the objectives, if there are several."""
+    said = [f"{name} ({direction})" for name, direction in check.objectives]
+    return [("objectives", f"{said[0]} ranks · beside it {', '.join(said[1:])}")] if len(said) > 1 else []
 
 
 def _confirmation_line(check: StudyCheck) -> tuple[str, str]:

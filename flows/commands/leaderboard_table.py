@@ -26,6 +26,7 @@ ENDED = {
 }
 WINNER, ALIKE = "*", "="
 INDENT = "  "
+ON_FRONT = "+"
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
@@ -52,16 +53,17 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
 
 
 def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
-    """Return headings and cells: trial, objective, how it ended, as many params as fit, and seconds if all do."""
+    """Return headings and cells: what all have, further objectives and params as fit, and seconds if all params do."""
     shown = report.results[:SHOWN_ROWS]
     fixed = [
         ("trial", [f"{_mark(report, result):<2}{result.trial.number:>3}" for result in shown]),
         (report.sweep.metric, [_objective(report, result) for result in shown]),
+        *_front_marks(report, shown),
         ("epoch", [f"{result.best_epoch}/{result.epochs}" if result.epochs else "–" for result in shown]),
         ("ended", [ENDED.get(result.status, str(result.status)) for result in shown]),
     ]
     seconds = ("seconds", [f"{result.seconds:.1f}" for result in shown])
-    params = [_param_column(name, shown) for name in report.by_importance]
+    params = [*_further_columns(report, shown), *(_param_column(name, shown) for name in report.by_importance)]
     room = width + GAP - sum(map(_width, fixed))  # no gap follows the last column
     kept: list[tuple[str, list[str]]] = []
     for column in params:
@@ -71,6 +73,21 @@ def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
         kept.append(column)
     has_room = len(kept) == len(params) and _width(seconds) <= room
     return [*fixed, *([seconds] if has_room else []), *kept]
+
+
+def _front_marks(report: SweepReport, shown: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:
+    """Return the column that marks the front of several objectives; none with one."""
+    on_front = set(report.front)
+    marks = [ON_FRONT if result.trial.number in on_front else "" for result in shown]
+    return [("front", marks)] if report.sweep.further else []
+
+
+def _further_columns(report: SweepReport, shown: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:
+    """Return a column for each objective after the first."""
+    return [
+        (_folded(name, NARROWEST), [cell_text(result.further.get(name)) for result in shown])
+        for name, _ in report.sweep.further
+    ]
 
 
 def _width(column: tuple[str, Sequence[str]]) -> int:
@@ -125,6 +142,9 @@ def _marks(report: SweepReport) -> list[str]:
         within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
+    if report.sweep.further and report.hypervolume is not None:
+        covered = f"the front covers {report.hypervolume:.1%} of the range of all objectives"
+        lines.append(f"{ON_FRONT} no other trial is better in all objectives: {len(report.front)} trials; {covered}")
     if not is_confirmed and report.sweep.is_complete:
         lines.append("Not confirmed yet: `nightune promote` trains the best trials again with fresh seeds.")
     return lines

@@ -24,16 +24,17 @@ class ModelLimits:
     """The limits of a trial's model, and its costs as far as they are measured, by the names of the limits."""
 
     limits: Limits
+    asked: tuple[str, ...] = ()  # costs that are objectives: measured without a limit
     costs: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trial: Trial, limits: Limits) -> "ModelLimits":
+    def of(cls, trial: Trial, limits: Limits, asked: tuple[str, ...] = ()) -> "ModelLimits":
         """Return the limits of a trial; after the search there are none, since its configuration was measured there."""
-        return cls(limits if trial.is_searched else Limits())
+        return cls(limits, asked) if trial.is_searched else cls(Limits())
 
     def refuse_weights(self, weights: "Sequence[np.ndarray]") -> None:
         """Measure parameters and size of a model that is built; OverLimitError if it is over a limit."""
-        if not self.limits.of_model:
+        if not self.limits.of_model and not self.asked:
             return
         from nightune.models.networks.model_costs import costs_of_weights  # noqa: PLC0415 - Keras
 
@@ -43,7 +44,8 @@ class ModelLimits:
 
     def problem_of_latency(self, engine: "Engine", outcome: "Outcome", dataset: "Dataset") -> str:
         """Measure the latency of a trained model on the CPU; return what is over its limit, empty without a limit."""
-        if self.limits.latency_ms is None or not outcome.best_epoch:
+        is_asked = self.limits.latency_ms is not None or "latency_ms" in self.asked
+        if not is_asked or not outcome.best_epoch:
             return ""
         from nightune.models.networks.model_costs import cpu_latency_ms  # noqa: PLC0415 - Keras
         from nightune.models.serving.predictor import Predictor  # noqa: PLC0415

@@ -29,6 +29,7 @@ from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, Crash, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
+from nightune.tasks.trial.further import further_values
 from nightune.tasks.trial.hopeless import counted
 from nightune.tasks.trial.interrupts import refuse_interrupted
 from nightune.tasks.trial.limits import Watch, watched
@@ -147,9 +148,11 @@ class TrialRunner:
 
     def _promotion(self, trial: Trial) -> dict[str, str]:
         """Return the tag of a trial that continues after its first rung."""
-        rung, brackets = self._setting.rung, self._setting.study.brackets
-        first = first_rung(brackets, trial.number) if trial.is_searched and rung is not None else None
-        return {} if first is None or rung is None or rung <= first else {names.PROMOTED_TO: str(rung)}
+        rung = self._setting.rung
+        if rung is None or not trial.is_searched:
+            return {}
+        first = first_rung(self._setting.study.brackets, trial.number)
+        return {names.PROMOTED_TO: str(rung)} if first is not None and rung > first else {}
 
     def write(self, ended: TrialToWrite) -> TrialResult:
         """Write a trained trial with the checkpoint of its best epoch, and announce it."""
@@ -213,7 +216,7 @@ class TrialRunner:
         from nightune.models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
         trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
-        limits = ModelLimits.of(trial, study.limits)
+        limits = ModelLimits.of(trial, study.limits, study.objective.costs)
         record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
             with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
@@ -223,6 +226,7 @@ class TrialRunner:
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
                 write_checkpoint = retry_call(prepare, str(checkpoint.parent.parent))
                 over = limits.problem_of_latency(engine, outcome, trainer.dataset)
+                further = further_values(engine, outcome, trainer, study, limits.costs) if trial.is_searched else {}
         except OverLimitError as error:
             log.add_metrics(limits.costs)
             refused = _failed(trial, str(error), seconds=time.monotonic() - started_at)
@@ -234,11 +238,11 @@ class TrialRunner:
             seconds = time.monotonic() - started_at
             return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
         log.add_tags(outcome.tags)
-        log.add_metrics(peaks() | limits.costs)
+        log.add_metrics(peaks() | limits.costs | {f"{names.FURTHER}{name}": each for name, each in further.items()})
         spread = standard_error(outcome.curves, study.objective.name, outcome.best_epoch)
         if spread is not None:
             log.add_metrics({names.OBJECTIVE_ERROR: spread})
-        result = _result(trial, outcome, objective)
+        result = replace(_result(trial, outcome, objective), further=further)
         if over and result.is_ranked:
             result = replace(result, status=Status.OVER_LIMIT, message=over)
         if trial.is_audit or trial.step is not None:
@@ -272,7 +276,7 @@ class TrialRunner:
             until=setting.epochs,
             keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
             halted=halted,
-            report=study.objective.report,
+            report=(*study.objective.report, *study.objective.further_curves),
             own=own_metric(study),
             check=limits.refuse_weights,
         )

@@ -18,6 +18,7 @@ class Section:
 
     name: str = "val_loss"
     direction: str = "minimize"
+    further: tuple[Any, ...] = ()
     values: dict[str, Any] = field(default_factory=lambda: {"method": "random", "trials": 3, "epochs": 2})
 
     def model_dump(self, mode: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.study.data_section import DataSection
 from nightune.tuning.study.data_section import Split as SplitSection
-from nightune.tuning.study.sections import Objective
+from nightune.tuning.study.objective import Objective
 
 
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:

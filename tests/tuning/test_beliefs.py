@@ -18,7 +18,13 @@ from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Expectation, Status, Trial
 from tests.tuning.conftest import result
 
-SPACE = SearchSpace((Dimension("rate", Range(1e-4, 1e-1, "log")), Dimension("kind", Choice(("a", "b")))))
+SPACE = SearchSpace(
+    (
+        Dimension("rate", Range(1e-4, 1e-1, "log")),
+        Dimension("kind", Choice(("a", "b"))),
+        Dimension("fixed", Choice((1,))),
+    )
+)
 NOISE = 0.02
 
 
@@ -47,7 +53,7 @@ def test_scores_return_to_their_losses_and_beyond_them() -> None:
 
 
 def test_expectations_are_in_the_unit_of_the_objective_and_do_not_depend_on_order() -> None:
-    history, points = observed(24), random(SPACE, 40, [], (9, 0))
+    history, points = observed(48), random(SPACE, 40, [], (9, 0))
     found = expectations(SPACE, history, points, "maximize")
     assert found == expectations(SPACE, history[::-1], points, "maximize")
     truth = [accuracy(point) for point in points]
@@ -83,6 +89,7 @@ def test_predictions_are_compared_at_the_epochs_that_they_are_of() -> None:
     assert found.correlation is None
     assert found.expected is not None
     assert found.expected.epochs == 4
+    assert set(found.point or {}) == {"rate", "kind"}
 
 
 def test_shares_within_deviations_and_ranks_are_counted() -> None:

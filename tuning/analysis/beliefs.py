@@ -41,7 +41,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """The point of the best expected objective, by params of the space, and all predictions by number of the trial.
+    """The point of the best expected objective, by searched params, and all predictions by number of the trial.
 
     `trial` is the trial of that point, None if none was trained there.
     """
@@ -89,7 +89,8 @@ def beliefs(
         for each in trials
         if each.expected is not None and each.number in losses
     ]
-    return Beliefs(None if point is None else dict(point), expected, trained, tuple(predictions))
+    searched = None if point is None else {name: point[name] for name in space.varying if name in point}
+    return Beliefs(searched, expected, trained, tuple(predictions))
 
 
 def why_proposed(result: TrialResult, text: Text, reach: Text | None = None) -> str:

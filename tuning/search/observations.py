@@ -17,6 +17,7 @@ class Observation:
     number: int
     point: Mapping[str, Value]
     losses: Mapping[int, float]
+    further: Sequence[float] = ()  # losses of the objectives after the first, at the end; NaN for what is not known
 
     @property
     def is_bad(self) -> bool:
@@ -25,20 +26,28 @@ class Observation:
 
 
 def observed(
-    trials: Sequence[Trial], rungs: Sequence[tuple[int, Sequence[TrialResult]]], direction: str
+    trials: Sequence[Trial],
+    rungs: Sequence[tuple[int, Sequence[TrialResult]]],
+    direction: str,
+    further: Sequence[tuple[str, str]] = (),
 ) -> list[Observation]:
     """Return what a bracket's trials were observed to reach, from the results at the end of each rung, by number.
 
-    Trials without a result are omitted.
+    `further` are names and directions of the objectives after the first. Trials without a result are omitted.
     """
     sign = sign_of(direction)
     losses: dict[int, dict[int, float]] = {}
+    more: dict[int, tuple[float, ...]] = {}
     for epochs, results in rungs:
         for result in results:
             loss = sign * result.objective if result.is_ranked else math.nan
             losses.setdefault(result.trial.number, {})[epochs] = loss
+            more[result.trial.number] = tuple(
+                sign_of(each) * result.further.get(name, math.nan) for name, each in further
+            )
     points = {trial.number: trial.point for trial in trials}
-    return [Observation(number, points[number], losses[number]) for number in sorted(losses) if number in points]
+    found = [number for number in sorted(losses) if number in points]
+    return [Observation(number, points[number], losses[number], more[number]) for number in found]
 
 
 def comparable(observations: Sequence[Observation]) -> list[tuple[Observation, float]]:

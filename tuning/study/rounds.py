@@ -7,6 +7,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.proposals import PROPOSERS
 from nightune.tuning.search.rung_agreement import unreliable_rungs
 from nightune.tuning.search.samplers import SAMPLERS, Sampler
+from nightune.tuning.search.scalarization import propose
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS
 from nightune.tuning.study.search_section import SearchSection
@@ -90,7 +91,7 @@ def bracket_points(
     first = [dict(point) for point in kept[: bracket.trials]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
-    more = PROPOSERS[search.method](space, before, first, bracket.trials - len(first), stream)
+    more = propose(PROPOSERS[search.method], space, before, first, bracket.trials - len(first), stream)
     return [*first, *more]
 
 

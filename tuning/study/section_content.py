@@ -10,8 +10,8 @@ from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.study.data_section import OF_SOURCE, DataSection
 from nightune.tuning.study.ends import MAY_CHANGE
+from nightune.tuning.study.objective import Objective
 from nightune.tuning.study.search_section import SearchSection
-from nightune.tuning.study.sections import Objective
 
 COLUMN_KEYS = ("text", "codes", "images", "hashed", "target_encoded", "date_parts")
 
@@ -33,6 +33,7 @@ def objective_content(objective: Objective) -> dict[str, Any]:
     """Omit the usual average, and what changes no trial."""
     usual = {"average"} if objective.average == "weights" else set()
     usual |= {"head"} if objective.head is None else set()
+    usual |= {name for name in ("metrics", "directions") if not getattr(objective, name)}
     return objective.model_dump(mode="json", exclude={"report", "threshold", *usual})
 
 

@@ -1,63 +1,15 @@
-"""The sections of a study file beside [data] that contain settings, not parameters: objective, limits, promotion."""
+"""The sections of a study file that hold settings, not parameters: heading, limits, confirmation, promotion."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from nightune.tuning.study.section import Clash, Section, Seed, Share, Text, Texts
-from nightune.vocabulary import (
-    DEFAULT_THRESHOLD,
-    DIRECTIONS,
-    OBJECTIVES,
-    QUANTILE_METRICS,
-    THRESHOLD_RULES,
-    VALIDATION_PREFIX,
-    Direction,
-    ThresholdRule,
-    listed_metrics,
-    listing,
-    plain_metric,
-    shown,
-    suggestion,
-)
-
-_FINER = [f"{level:g}" for level in QUANTILE_METRICS.values() if round(level, 2) != level]
-_QUANTILES = f"0.01 to 0.99, and {', '.join(_FINER)}"
-OWN_METRIC = re.compile(r".+\.py:(?P<function>[^\W\d]\w*)")
-
-
-def read_objective(metric: str) -> str:
-    """Refuse what is neither a known metric nor a reference to a function of the user."""
-    if not (metric.endswith(".py") or ".py:" in metric) or OWN_METRIC.fullmatch(metric):
-        return metric if OWN_METRIC.fullmatch(metric) else read_metric(metric)
-    message = f"{shown(metric)} is not a reference to a function (allowed: path/to/file.py:function)"
-    raise PydanticCustomError("message", "{message}", {"message": message})
-
-
-def read_metric(metric: str) -> str:
-    """Refuse an unknown metric, with the nearest known one."""
-    if plain_metric(metric) in OBJECTIVES:
-        return metric
-    if metric.startswith(VALIDATION_PREFIX):
-        why, near = f"unknown {shown(metric)}", ""
-    else:
-        why = f"{shown(metric)} is not a metric of the validation split"
-        near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES)
-    near = near or suggestion(metric, OBJECTIVES)
-    if "pinball" in metric:
-        of_quantile = f"{VALIDATION_PREFIX}pinball_0.9"
-        near = f"; a pinball loss names its quantile, such as {of_quantile} ({_QUANTILES})"
-    known = listing(listed_metrics(OBJECTIVES))
-    raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({known})"})
-
-
-def read_metrics(metrics: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse unknown metrics; leave out repeated ones."""
-    return tuple(dict.fromkeys(read_metric(metric) for metric in metrics))
+from nightune.tuning.study.section import Section, Seed, Share, Text
+from nightune.vocabulary import shown
 
 
 def read_name(name: str) -> str:
@@ -74,83 +26,6 @@ class Heading(Section):
     name: Annotated[Text, AfterValidator(read_name)]
     question: Text
     seed: Seed = 0
-
-
-class Objective(Section):
-    """The metric that ranks trials. The metric determines the direction; a study may state it as well.
-
-    A function of the user, `path/to/file.py:function`, needs a direction. Its values are named `val_` and its name. Of
-    several heads it measures the `head`, whose name is then in front of its own.
-
-    Where rows have weights, metrics and the gate average by them, or weigh all rows alike. `report` names metrics that
-    are logged next to those of every trial. Of two classes the second is predicted above the probability `threshold`,
-    or one chosen on the validation split, by the version and in the gate; of several heads by name. Both change no
-    trial.
-    """
-
-    metric: Annotated[Text, AfterValidator(read_objective)] = "val_loss"
-    direction: Direction = "minimize"
-    head: Text | None = None
-    average: Literal["weights", "rows"] = "weights"
-    report: Annotated[Texts, AfterValidator(read_metrics)] = ()
-    threshold: ThresholdRule | float | dict[str, ThresholdRule | float] = DEFAULT_THRESHOLD
-
-    @field_validator("threshold", mode="before")
-    @classmethod
-    def _read_threshold(cls, given: Any) -> Any:
-        wrong = [each for each in (given.values() if isinstance(given, dict) else [given]) if not _is_threshold(each)]
-        if not wrong and given != {}:
-            return given
-        allowed = f"a number between 0 and 1, or one of {', '.join(map(shown, THRESHOLD_RULES))}"
-        by_head = "; of several heads a table of these by name"
-        problem = f"{shown(wrong[0] if wrong else given)} is not {allowed}{by_head}"
-        raise PydanticCustomError("message", "{message}", {"message": problem})
-
-    def threshold_of(self, head: str = "") -> ThresholdRule | float:
-        """Return the threshold of the only target, or of one of several heads."""
-        return self.threshold.get(head, DEFAULT_THRESHOLD) if isinstance(self.threshold, dict) else self.threshold
-
-    @property
-    def is_own(self) -> bool:
-        """True if the metric is a function of the user."""
-        return OWN_METRIC.fullmatch(self.metric) is not None
-
-    @property
-    def name(self) -> str:
-        """The name of the metric's curve."""
-        own = OWN_METRIC.fullmatch(self.metric)
-        of_head = f"{self.head}_" if self.head else ""
-        return f"{VALIDATION_PREFIX}{of_head}{own['function']}" if own else self.metric
-
-    @property
-    def _metric_of_head(self) -> str:
-        return shown(f"{VALIDATION_PREFIX}{self.head}_{plain_metric(self.metric).removeprefix(VALIDATION_PREFIX)}")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _infer_direction(cls, given: Any) -> Any:
-        metric = given.get("metric", "val_loss") if isinstance(given, Mapping) else None
-        if isinstance(metric, str) and plain_metric(metric) in OBJECTIVES:
-            return {"direction": OBJECTIVES[plain_metric(metric)], **given}
-        return given
-
-    def clashes(self) -> Iterator[Clash]:
-        """The direction must be that of the metric."""
-        if self.is_own:
-            if self.name in OBJECTIVES:
-                message = f"a function of this name would be logged as {self.name}, which is another metric; rename it"
-                yield Clash(("metric",), "metric", message)
-            if "direction" not in self.model_fields_set:
-                message = f"missing (needed for a function of yours: {' or '.join(DIRECTIONS)})"
-                yield Clash(("metric", "direction"), "direction", message)
-            return
-        if self.head is not None:
-            message = f"{shown(self.head)} is read only for a function of yours; write metric = {self._metric_of_head}"
-            yield Clash(("metric", "head"), "head", message)
-        direction = OBJECTIVES[plain_metric(self.metric)]
-        if "direction" in self.model_fields_set and self.direction != direction:
-            message = f"{self.direction!r}, but {self.metric} is {direction}d; remove it"
-            yield Clash(("metric", "direction"), "direction", message)
 
 
 # The costs of a model that [limits] may name, in words.
@@ -241,8 +116,3 @@ class PromotionSection(Section):
     challenger_margin: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0")] = 0.0
     size_limit_mb: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
     latency_limit_ms: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
-
-
-def _is_threshold(given: object) -> bool:
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    return 0 < given < 1 if is_number else given in THRESHOLD_RULES  # type: ignore[operator] # a number

@@ -20,16 +20,17 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.ends import total_epochs_problem
+from nightune.tuning.study.objective import Objective
 from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.section import Section, read_section
 from nightune.tuning.study.section_content import data_content, dimension_content, objective_content, search_content
-from nightune.tuning.study.sections import ConfirmationSection, Heading, Limits, Objective, PromotionSection
+from nightune.tuning.study.sections import ConfirmationSection, Heading, Limits, PromotionSection
 from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, Value, trial_key
-from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, suggestion
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, shown, suggestion
 
 __all__ = [
     "DataSection",
@@ -178,6 +179,8 @@ def load_study(
     problems += _start_problems(search)
     if search is not None and search.has_rungs:
         problems += _rung_problems(space)
+    if search is not None and objective is not None:
+        problems += _objective_problems(search, objective)
     if search is not None:
         problems += _end_problems(search, after.get("confirmation"))
     if problems or heading is None or data is None or search is None or objective is None or limits is None:
@@ -262,6 +265,14 @@ def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
     if rule is not None and rule.domain.contains("median"):
         message = "'median' is not possible with rungs, which already compare trials at equal epochs; use another rule"
         yield Problem("stopping.rule", message)
+
+
+def _objective_problems(search: SearchSection, objective: Objective) -> Iterator[Problem]:
+    """Rungs drop trials by one objective: small or quick models would be lost where they are less exact."""
+    if objective.metrics and search.has_rungs:
+        remedy = "use method 'random', 'grid', or 'gp' without smallest_epochs"
+        message = f"{shown(list(objective.metrics))}, but rungs drop trials by the first alone; {remedy}"
+        yield Problem("objective.metrics", message)
 
 
 def _end_problems(search: SearchSection, confirmation: ConfirmationSection | None) -> Iterator[Problem]:

@@ -32,6 +32,7 @@ from nightune.tasks.reporting.night.data_part import data_part, since_part
 from nightune.tasks.reporting.night.effects_figures import importance, isolation
 from nightune.tasks.reporting.night.figures import trial_rows
 from nightune.tasks.reporting.night.finalists_figure import finalists
+from nightune.tasks.reporting.night.front_part import front_part, front_specs
 from nightune.tasks.reporting.night.history_figure import history
 from nightune.tasks.reporting.night.ledger_part import ledger_part
 from nightune.tasks.reporting.night.measure import Spec
@@ -78,7 +79,7 @@ def draw_page(night: Night, context: Context) -> str:
     together, pairs = _together(night)
     ablation, paths = _ablation(night)
     curves = {f"curves-{result.trial.number}": spec for result, spec in columns}
-    specs = _figures(night) | pairs | answer_specs(answers) | paths | curves | beliefs_specs(night)
+    specs = _figures(night) | pairs | answer_specs(answers) | paths | curves | beliefs_specs(night) | front_specs(night)
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     drawn = trial_rows(night, reach)
     page: str = _template().render(
@@ -91,6 +92,7 @@ def draw_page(night: Night, context: Context) -> str:
         answers=answers,
         answers_heading=answers_heading(night),
         beliefs=beliefs_part(night),
+        front=front_part(night),
         stopping=stopping_part(night),
         ledger=ledger_part(night),
         data_read=data_part(night),

@@ -15,6 +15,7 @@ from nightune.tasks.tracking.store.records import read_file, run_record, whole_r
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 from nightune.tasks.tracking.sweeps.first_rungs import read_first_rungs
 from nightune.tasks.tracking.sweeps.numbers import next_number
+from nightune.tasks.tracking.sweeps.objectives import further_tags, read_further
 from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.vocabulary import DIRECTIONS
 
@@ -59,6 +60,7 @@ class Sweep:
     points: int | None = None  # of the space, if they can be counted; at least as many as trials if there are more
     is_reusing: bool = False  # reads earlier results of the same params
     has_folds: bool = False  # each trial trains on folds, and keeps the model of the last one
+    further: tuple[tuple[str, str], ...] = ()  # names and directions of the objectives after the first
     ended_by: str = ""  # what ended the search before its last trial: hours = 8
     first_rungs: tuple[tuple[int, int], ...] = ()  # of rounds that adapt them: first trial, epochs
 
@@ -152,8 +154,8 @@ def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
 
 def parse_content(text: str) -> dict[str, Any]:
     """Read `Study.content` from the text of its file; ValueError or KeyError if it is damaged."""
+    from nightune.tuning.study.objective import Objective  # noqa: PLC0415 - pydantic takes a moment
     from nightune.tuning.study.search_section import SearchSection  # noqa: PLC0415 - pydantic takes a moment
-    from nightune.tuning.study.sections import Objective  # noqa: PLC0415 - pydantic takes a moment
 
     content = json.loads(text)
     if not isinstance(content, dict):
@@ -236,6 +238,7 @@ def read_sweep(run: Any) -> Sweep:
         points=_points(record.tags.get(names.POINTS, "")),
         is_reusing=run.data.params.get("reuse") == "True",
         has_folds=names.FOLDS in record.tags,
+        further=read_further(record),
         ended_by=record.tags.get(names.ENDED_BY, ""),
         first_rungs=read_first_rungs(record.tags.get(names.FIRST_RUNGS, "")),
     )
@@ -267,6 +270,7 @@ def _new_sweep(
         names.DATA_VERSION: data_version,
         names.METRIC: study.objective.name,
         names.DIRECTION: study.objective.direction,
+        **further_tags(study.objective),
         names.MLFLOW_NOTE: study.question,
     }
     mlflow_client = client(store)

@@ -53,6 +53,8 @@ def read_all_curves(store: Store, run_id: str) -> dict[int, dict[str, float]]:
     epochs: dict[int, dict[str, float]] = {}
     logged = set(client(store).get_run(run_id).data.metrics)
     for name in sorted(logged.difference(names.ONCE, names.PEAKS, [names.OBJECTIVE_ERROR, names.ROW_ERROR])):
+        if name.startswith(names.FURTHER):
+            continue
         for point in client(store).get_metric_history(run_id, name):
             if point.step > 0:
                 epochs.setdefault(int(point.step), {})[name] = float(point.value)

@@ -54,6 +54,12 @@ def record_results(store: Store, sweep: Sweep, results: Sequence[TrialResult]) -
         mlflow_client.set_tag(sweep.run_id, names.BEST_TRIAL, str(first.trial.number))
 
 
+def record_front(store: Store, sweep: Sweep, trials: int, hypervolume: float) -> None:
+    """Write how many trials are on the front of several objectives, and what it covers, to the sweep's run."""
+    client(store).log_metric(sweep.run_id, names.FRONT_TRIALS, trials)
+    client(store).log_metric(sweep.run_id, names.HYPERVOLUME, hypervolume)
+
+
 def listed_sweeps(store: Store) -> list[ListedSweep]:
     """Return all sweeps of the store, newest first. Damaged records are left out with a warning.
 

@@ -100,6 +100,11 @@ def read_result(run: Any) -> TrialResult:
         seconds=record.quantity(names.SECONDS),
         message=record.tags.get(names.MESSAGE, ""),
         run_id=str(run.info.run_id),
+        further={
+            name.removeprefix(names.FURTHER): float(value)
+            for name, value in record.metrics.items()
+            if name.startswith(names.FURTHER)
+        },
     )
 
 

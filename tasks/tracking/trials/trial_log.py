@@ -188,8 +188,9 @@ class TrialLog:
             self._logged_epoch = self._last_step(names.LOSS)
         self._logged_once = {
             name: self._last_step(name)
-            for name in (*names.ONCE, *names.PEAKS, *names.MODEL_COSTS, names.OBJECTIVE_ERROR)
-            if name in run.data.metrics
+            for name in run.data.metrics
+            if name in (*names.ONCE, *names.PEAKS, *names.MODEL_COSTS, names.OBJECTIVE_ERROR)
+            or name.startswith(names.FURTHER)
         }
         is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED
         attempt = _attempts(run) + (not is_promoted)

@@ -1,0 +1,132 @@
+"""The part of the report on several objectives: the front of trials that no other one beats in all of them."""
+
+from typing import Any
+
+from nightune.tasks.reporting.night.figures import ACCENT, DOT, INK, field, frame, values
+from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec, measure_of
+from nightune.tasks.reporting.night.phrases import count, recipe
+from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.analysis.front import front, volumes
+from nightune.tuning.trial import TrialResult
+
+MOST_ROWS = 30
+RECIPE = 5  # params of a row
+COSTS = {"size_mb": "size of the weights in MB", "latency_ms": "latency in ms", "parameters": "number of parameters"}
+
+
+def front_part(night: Night) -> dict[str, Any] | None:
+    """Return what the template draws; None with one objective, or where no trial has all of them."""
+    held = _front(night)
+    if not held:
+        return None
+    measures = _measures(night)
+    share = f"{100 * _volumes(night)[-1]:.1f}{SPACE}%"
+    said = f"{count(len(held), 'trial')} of {len(night.results)} on the front"
+    return {
+        "heading": f"{said}, which covers {share} of the range",
+        "first": night.measure.full_name,
+        "names": [night.measure.full_name, *(_name(*each) for each in measures.items())],
+        "figures": [f"front-{number}" for number in range(len(measures))],
+        "alt": [f"Trials by {night.measure.name} and {_name(*each)}, the front a line." for each in measures.items()],
+        "rows": [_row(night, measures, each) for each in held[:MOST_ROWS]],
+        "left": max(0, len(held) - MOST_ROWS),
+    }
+
+
+def front_specs(night: Night) -> dict[str, Spec]:
+    """Return a figure for each further objective against the first, and the volume after each trial."""
+    if not _front(night):
+        return {}
+    measures = _measures(night)
+    drawn = {
+        f"front-{number}": _figure(night, name, measure) for number, (name, measure) in enumerate(measures.items())
+    }
+    return {**drawn, "volume": _progress(night)}
+
+
+def _front(night: Night) -> list[TrialResult]:
+    """Return the front, the best in the first objective first."""
+    further = night.sweep.further
+    return front(night.ranked, night.sweep.direction, further) if further else []
+
+
+def _volumes(night: Night) -> list[float]:
+    ended = [each.result for each in night.trials]
+    return volumes(ended, night.sweep.direction, night.sweep.further)
+
+
+def _measures(night: Night) -> dict[str, Measure]:
+    """Return the measures of the further objectives by name."""
+    found = {}
+    for name, direction in night.sweep.further:
+        scores = [each.further[name] for each in night.ranked if name in each.further]
+        found[name] = measure_of(night.known_metric(name), direction, scores, None, night.has_scaled_target)
+    return found
+
+
+def _name(name: str, measure: Measure) -> str:
+    return COSTS.get(name, measure.full_name)
+
+
+def _row(night: Night, measures: dict[str, Measure], result: TrialResult) -> dict[str, Any]:
+    further = [measure.text(result.further[name], 1) for name, measure in measures.items()]
+    return {
+        "trial": result.trial.number,
+        "link": night.link(result.run_id),
+        "is_winner": night.winner is not None and result.run_id == night.winner.run_id,
+        "cells": [night.measure.text(result.objective, 1), *further],
+        "recipe": recipe(night, result, RECIPE),
+    }
+
+
+def _figure(night: Night, name: str, measure: Measure) -> Spec:
+    """Return all trials by a further objective and the first, the front in a line."""
+    m, further = night.measure, night.sweep.further
+    shown = [each for each in night.ranked if name in each.further]
+    reach = m.reach([each.objective for each in shown])
+    on_front = {each.trial.number for each in _front(night)}
+    across = [each.further[name] for each in shown]
+    ends, other_ends = m.ends(reach, 0.08), measure.ends(across, 0.08)
+    rows = [
+        {
+            "trial": str(each.trial.number),
+            "first": m.drawn(min(max(each.objective, reach[0]), reach[1])),
+            "other": measure.drawn(each.further[name]),
+            "told": f"{m.text(each.objective, 1)}, {measure.text(each.further[name], 1)}",
+            "recipe": recipe(night, each, RECIPE),
+            "kind": "front" if each.trial.number in on_front else "other",
+        }
+        for each in shown
+    ]
+    pair = front(shown, night.sweep.direction, [each for each in further if each[0] == name])
+    line = [{"first": m.drawn(each.objective), "other": measure.drawn(each.further[name])} for each in pair]
+    x = field(
+        "other", scale=measure.scale(other_ends), axis={**measure.axis(other_ends), "title": _name(name, measure)}
+    )
+    y = field("first", scale=m.scale(ends), axis={**m.axis(ends), "title": m.full_name})
+    titles = {"trial": "trial", "told": "objectives", "recipe": "tried"}
+    dots = {
+        "x": x,
+        "y": y,
+        "color": {"condition": {"test": "datum.kind == 'front'", "value": ACCENT}, "value": DOT},
+        "tooltip": [field(each, "nominal", title=title) for each, title in titles.items()],
+    }
+    # Between two trials of the front the further objective has to be as good as that of the next better one.
+    kind = "step-before" if measure.grows else "step-after"
+    step = {"type": "line", "interpolate": kind, "color": INK, "strokeWidth": 1.5}
+    mark = {"type": "point", "filled": True, "opacity": 1, "size": 45}
+    return frame(
+        [
+            {"data": values(line), "mark": step, "encoding": {"x": x, "y": y}},
+            {"data": values(rows), "mark": mark, "encoding": dots},
+        ],
+        330,
+    )
+
+
+def _progress(night: Night) -> Spec:
+    rows = [{"order": order, "share": 100 * share} for order, share in enumerate(_volumes(night), start=1)]
+    x = field("order", scale={"domain": [0, len(rows) + 1], "nice": False}, axis={"title": "trials ended"})
+    y = field("share", scale={"zero": True}, axis={"title": None, "labelExpr": f"datum.label + '{SPACE}%'"})
+    line = {"type": "line", "interpolate": "step-after", "color": INK, "strokeWidth": 2}
+    return frame([{"data": values(rows), "mark": line, "encoding": {"x": x, "y": y}}], 200)

@@ -1,0 +1,63 @@
+"""The part of the report on several objectives, and the leaderboard's columns of them."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+
+from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.trial import TrialResult
+from tests.tasks.nights import ACCURACY, HOSTILE, Page, night, result
+
+SWEEP = replace(ACCURACY, further=(("latency_ms", "minimize"), (f"val_{HOSTILE}", "maximize")))
+VALUES = ((0.9, 3.0), (0.8, 1.0), (0.7, 2.0), (0.85, 2.5))
+
+
+def ended(number: int, accuracy: float, latency: float) -> TrialResult:
+    return replace(result(number, accuracy), further={"latency_ms": latency, f"val_{HOSTILE}": -latency})
+
+
+RESULTS = [ended(number, *values) for number, values in enumerate(VALUES)]
+
+
+def page_of(**changes: Any) -> Page:
+    page = Page(draw_page(night(RESULTS, **({"sweep": SWEEP} | changes)), Context("a.toml", "sqlite:///a.db")))
+    assert "img" not in page.elements
+    return page
+
+
+def test_the_front_is_drawn_and_listed() -> None:
+    page = page_of()
+    text = page.text.rpartition("Several objectives")[2].partition("Every trial")[0]
+    assert "3 trials of 4 on the front" in text
+    specs = page.json["specs"]
+    rows = specs["front-0"]["layer"][1]["data"]["values"]
+    assert {row["trial"] for row in rows if row["kind"] == "front"} == {"0", "1", "3"}
+    assert [row["other"] for row in specs["front-0"]["layer"][0]["data"]["values"]] == [3.0, 2.5, 1.0]
+    shares = [row["share"] for row in specs["volume"]["layer"][0]["data"]["values"]]
+    assert shares == sorted(shares)
+
+
+def test_one_objective_has_no_front() -> None:
+    page = page_of(sweep=ACCURACY)
+    assert "front-0" not in page.json["specs"]
+    assert "Several objectives" not in page.text
+
+
+def test_rows_and_terminal_mark_the_front() -> None:
+    from nightune.flows.commands.leaderboard_table import print_leaderboard
+
+    sweep = replace(SWEEP, further=SWEEP.further[:1])
+    ordered = tuple(sorted(RESULTS, key=lambda each: -each.objective))
+    report = SweepReport("flowers", sweep, ordered)
+    assert report.front == [0, 3, 1]
+    rows = {row["trial"]: row for row in report.rows()}
+    assert (rows[1]["latency_ms"], rows[1]["is_on_front"], rows[2]["is_on_front"]) == (1.0, True, False)
+    assert report.summary()["front"] == [0, 3, 1]
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_leaderboard(console, report)
+    lines = console.export_text().splitlines()
+    assert any("latency" in line for line in lines)
+    assert sum(" + " in f"{line} " for line in lines if "done" in line) == 3
