@@ -351,3 +351,45 @@ def test_a_step_trains_as_in_plain_keras(
     assert outcome.halted is not None
     for one, other in zip(engine.weights(outcome.halted.state), plain.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+POSITIONS_STEP = """
+    def train_step(self, data):
+        x, y, weight = data
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = {loss}
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return {{"loss": loss}}
+"""
+MEANS = "ops.mean(keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True) * weight[:, None])"
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_refused"),
+    [(MEANS, True), ("self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)", False)],
+)
+def test_weights_of_classes_at_positions_need_the_compiled_loss(
+    loss: str, is_refused: bool, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Any, tmp_path: Path
+) -> None:
+    code = BUILD.format(init="", methods=POSITIONS_STEP.format(loss=loss), after="")
+    code = code.replace("layers.Dense(output_size)", "layers.Dense(output_size[-1])")
+    dataset = make_dataset()
+    random = np.random.default_rng(0)
+    steps = random.normal(size=(60, 5, 2)).astype(np.float32)
+    targets = (steps[..., 0] > 0.5).astype(np.int32)
+    rows = [
+        replace(each, inputs=steps[part], targets=targets[part], weights=np.ones(30, np.float32))
+        for each, part in ((dataset.train, slice(30)), (dataset.validation, slice(30, 60)))
+    ]
+    dataset = replace(dataset, train=rows[0], validation=rows[1], task="positions", classes=(0, 1))
+    dataset = replace(dataset, description={"target_shape": [5]})
+    given = recipe(
+        **{"model.architecture": user_model(code), "batch_size.size": 8, "training.class_weight": "balanced"}
+    )
+    if is_refused:
+        with pytest.raises(InputError, match="compute_loss") as caught:
+            refuse_unusable_step(given, dataset, tmp_path)
+        assert caught.value.key == "training.class_weight"
+    else:
+        refuse_unusable_step(given, dataset, tmp_path)
