@@ -6,7 +6,9 @@ For each family of networks and each task, eight of the recorded configurations 
 greedy_portfolio.py). Measured is the regret of the leader on a data set that took no part in the choice, in
 thousandths: 0 is the best configuration recorded for it, 1000 the median. The leader is chosen by its loss with one
 seed and judged with the other. Beside it, that of the first 8, 16, … configurations at random, from as many draws as
---draws says; "equals" is the smallest number of configurations at random with a mean regret as small.
+--draws says; "equals" is the smallest number of configurations at random with a mean regret as small. "Seeds agree" is
+the rank correlation of the configurations' losses with one seed and with the other: below 0.7 a
+row is noise, and the data set takes no part in means and choices.
 """
 
 import argparse
@@ -15,14 +17,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, leader_regret
+from nightune.vocabulary import OBJECTIVES
 
 COUNT = 8
 MARKS = (8, 16, 32, 64, 100)
 FEWEST_SETS = 3  # of a task; with fewer, configurations are chosen on the data sets of both tasks
+LEAST_AGREEMENT = 0.7  # of the seeds of a data set; with less its losses say little, and it takes no part
+FEWEST_RECORDED = 3 * COUNT  # configurations of a family, for a choice among them
 METRIC = "val_loss"
+NAMED = {"classification": "val_accuracy", "regression": "val_mae"}
 FIXED = ("model.architecture", "stopping.rule")  # of the bank: the family, and no early stopping
 FOLDER = Path(__file__).parent
 
@@ -35,11 +42,14 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     bank = read_recorded(arguments.bank)
-    for family, recorded in bank.items():
+    large = {family: recorded for family, recorded in bank.items() if len(recorded.points) >= FEWEST_RECORDED}
+    for family in bank.keys() - large.keys():
+        print(f"{family}: {len(bank[family].points)} configurations are too few to choose from")
+    for family, recorded in large.items():
         for task in tasks_of(recorded):
             print_table(family, task, recorded, arguments.draws)
     if arguments.write:
-        write(bank, arguments.bank, arguments.write)
+        write(large, arguments.bank, arguments.write)
 
 
 def tasks_of(recorded: RecordedCurves) -> list[str]:
@@ -52,11 +62,17 @@ def sets_of(recorded: RecordedCurves, task: str) -> list[str]:
     return [name for name, each in recorded.data_sets.items() if each["task"] == task]
 
 
+def agreement(recorded: RecordedCurves, name: str) -> float:
+    """Return the rank correlation of the losses of a data set's configurations with two seeds."""
+    losses = recorded.losses([name], METRIC)[0]
+    return float(spearmanr(losses[:, 0], losses[:, 1], nan_policy="omit").statistic)
+
+
 def sources_of(recorded: RecordedCurves, task: str, left_out: str = "") -> list[str]:
     """Return the data sets from which the portfolio of a task is chosen, without the one that is left out."""
     of_task = sets_of(recorded, task)
     chosen = of_task if len(of_task) >= FEWEST_SETS else list(recorded.data_sets)
-    return [name for name in chosen if name != left_out]
+    return [name for name in chosen if name != left_out and agreement(recorded, name) >= LEAST_AGREEMENT]
 
 
 def portfolio(recorded: RecordedCurves, sources: Sequence[str]) -> list[int]:
@@ -65,21 +81,34 @@ def portfolio(recorded: RecordedCurves, sources: Sequence[str]) -> list[int]:
 
 
 def print_table(family: str, task: str, recorded: RecordedCurves, draws: int) -> None:
-    """Print a row for each data set, and the mean over them."""
+    """Print a row for each data set, the mean over those whose seeds agree, and that by the metric people read."""
     names, most = sets_of(recorded, task), len(recorded.points)
     marks = [mark for mark in MARKS if mark <= most]
     print(f"\n{family}, {task}: {len(names)} data sets, {most} configurations\n")
-    print("| left out | portfolio's 8 | " + " | ".join(f"random {mark}" for mark in marks) + " | equals |")
-    print("|---|---|" + "---|" * (len(marks) + 1))
-    rows = []
-    for name in names:
-        losses = recorded.losses([name], METRIC)[0]
-        reached = leader_regret(losses, portfolio(recorded, sources_of(recorded, task, name)))
-        rows.append((reached, np.mean(list(random_regrets(losses, draws)), axis=0)))
-        print_row(name, *rows[-1], marks)
-    print_row("mean", np.mean([row[0] for row in rows]), np.mean([row[1] for row in rows], axis=0), marks)
-    better = sum(reached < means[COUNT - 1] for reached, means in rows)
-    print(f"\nbetter than the mean of random's first {COUNT} on {better} of {len(rows)}")
+    heads = ["left out", "portfolio's 8", *(f"random {mark}" for mark in marks), "equals", "seeds agree"]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    agreed = {name: agreement(recorded, name) for name in names}
+    rows = {name: measured(recorded, task, name, METRIC, draws) for name in names}
+    for name, row in rows.items():
+        print_row(name, *row, marks, f"{agreed[name]:.2f}")
+    certain = [name for name in names if agreed[name] >= LEAST_AGREEMENT]
+    named = {name: measured(recorded, task, name, NAMED[task], draws) for name in certain}
+    print_row(f"mean of {len(certain)}", *mean_of([rows[name] for name in certain]), marks)
+    print_row(f"mean of {len(certain)}, by `{NAMED[task]}`", *mean_of([*named.values()]), marks)
+    better = sum(rows[name][0] < rows[name][1][COUNT - 1] for name in certain)
+    print(f"\nbetter than the mean of random's first {COUNT} on {better} of {len(certain)}")
+
+
+def measured(recorded: RecordedCurves, task: str, name: str, metric: str, draws: int) -> tuple[float, np.ndarray]:
+    """Return the regrets on a data set that is left out: of the portfolio, and the means of 1, 2, … at random."""
+    losses = recorded.losses([name], metric, OBJECTIVES[metric])[0]
+    reached = leader_regret(losses, portfolio(recorded, sources_of(recorded, task, name)))
+    return reached, np.mean(list(random_regrets(losses, draws)), axis=0)
+
+
+def mean_of(rows: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
+    """Return the means over data sets."""
+    return float(np.mean([row[0] for row in rows])), np.mean([row[1] for row in rows], axis=0)
 
 
 def random_regrets(losses: np.ndarray, draws: int) -> Iterator[list[float]]:
@@ -89,12 +118,12 @@ def random_regrets(losses: np.ndarray, draws: int) -> Iterator[list[float]]:
         yield [leader_regret(losses, order[: count + 1]) for count in range(len(order))]
 
 
-def print_row(name: str, reached: float, means: np.ndarray, marks: Sequence[int]) -> None:
-    """Print regrets in thousandths, and how many configurations at random are as good."""
+def print_row(name: str, reached: float, means: np.ndarray, marks: Sequence[int], agreement: str = "") -> None:
+    """Print regrets in thousandths, how many configurations at random are as good, and how far seeds agree."""
     as_good = np.flatnonzero(means <= reached)
     equals = str(as_good[0] + 1) if len(as_good) else f"above {len(means)}"
     cells = " | ".join(f"{1000 * means[mark - 1]:.0f}" for mark in marks)
-    print(f"| {name} | {1000 * reached:.0f} | {cells} | {equals} |")
+    print(f"| {name} | {1000 * reached:.0f} | {cells} | {equals} | {agreement} |")
 
 
 def write(bank: dict[str, RecordedCurves], bank_file: Path, file: Path) -> None:
