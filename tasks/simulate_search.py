@@ -80,7 +80,9 @@ class Asked:
 
 def read_asked(text: str) -> Asked:
     """Read a study's file, or the id of a sweep, which is the study's name and a number; StudyError for a bad file."""
-    return Asked(load_study(Path(text)).name) if text.endswith(".toml") else Asked(text.rpartition("-")[0], text)
+    if text.endswith(".toml"):
+        return Asked(load_study(Path(text)).name)
+    return Asked(text.rpartition("-")[0] or text, text)
 
 
 def simulate_search(

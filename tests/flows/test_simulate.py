@@ -51,6 +51,8 @@ def test_unknown_methods_sweeps_and_numbers_are_refused(tuned: Tuned) -> None:
     assert (code, "'tpe'" in said, "gp_rungs" in said) == (2, True, True)
     code, _, said = run("flowers-7")
     assert (code, "flowers-7" in said) == (3, True)
+    code, _, said = run("flowers")
+    assert (code, tuned.report.sweep.id in said) == (3, True)  # what is known is listed
     code, _, said = run(tuned.study, "--epochs", "12,x")
     assert (code, "--epochs" in said) == (2, True)
 
