@@ -40,8 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let XLA compile small programs in half the time: without its newer code for fused loops, and in one part.
 
-    Four recipes trained to bit-equal weights with and without. `make nights` compiles as users do, and so do the
-    sweep of `test_json_is_the_last_line` and everything with `XLA_FLAGS=` before the command.
+    Four recipes trained to bit-equal weights with and without; a convolution on JAX to others in the last digits
+    (docs/decisions/0133). `make nights` compiles as users do, and so do the sweep of `test_json_is_the_last_line` and
+    everything with `XLA_FLAGS=` before the command.
     """
     if config.option.markexpr == "not nights":
         os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
