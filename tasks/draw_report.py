@@ -1,5 +1,6 @@
 """Draw the report of a sweep from MLflow alone, and attach it to the sweep's run."""
 
+import logging
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,15 @@ from nightune.tasks.reporting.night.ledger_part import ledger_numbers
 from nightune.tasks.reporting.night.next_steps import Advice, advice_of
 from nightune.tasks.reporting.night.page import Context, draw_page, draw_stills
 from nightune.tasks.reporting.night.read_night import read_night
+from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.descriptions import ShortReport, write_description
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.origins import write_page
+
+logger = logging.getLogger("nightune")
 
 NOTHING = "nothing stands out by more than chance"
 DESCRIBED = ("history", "importance")  # the figures whose stills stand in the description of the sweep's run
@@ -79,7 +83,7 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     if output is not None:
         _write(output, page)
     kept, short = write_page(store, sweep, page), card(night, str(study_file), advice)
-    stills = {name: each.png for name, each in draw_stills(night).items() if name in DESCRIBED}
+    stills = _stills(night)
     first = advice[0].step.title if advice else NOTHING
     write_description(store, sweep, night.origin.question, ShortReport(short, headline(night), first, stills))
     numbers = summary(night) | {"ledger": ledger_numbers(night), "drift": data_numbers(night)}
@@ -94,6 +98,15 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
         numbers=numbers,
         card=short,
     )
+
+
+def _stills(night: Night) -> dict[str, bytes]:
+    """Return the pictures of the description; none, with a warning, if one cannot be drawn: the page needs none."""
+    try:
+        return {name: each.png for name, each in draw_stills(night).items() if name in DESCRIBED}
+    except ValueError as error:
+        logger.warning("report · no pictures in MLflow's description: %s", str(error).partition("\n")[0])
+        return {}
 
 
 def _write_next(study_file: Path, asked: Asked, advice: list[Advice], tables: Any) -> list[Advice]:

@@ -47,6 +47,11 @@ def test_a_card_has_the_answer_the_cost_the_steps_and_a_link() -> None:
         assert words in text
 
 
+def test_commands_are_parted_from_the_words_beside_them() -> None:
+    text = card(night([result(0, 0.9), result(1, 0.8)]), "flowers.toml", [])
+    assert " `nightune promote flowers.toml --sweep flowers-0` trains" in text
+
+
 def test_texts_of_users_are_neither_markup_nor_markdown() -> None:
     assert escaped("a_b *c* <img> `d` [e](f)\n# g") == r"a\_b \*c\* &lt;img&gt; \`d\` \[e\](f) \# g"
     text = card(night([result(0, 0.9), result(1, 0.8)]), f"{HOSTILE}.toml", [])

@@ -19,6 +19,7 @@ from nightune.tasks.reporting.night.measure import measure_of
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.record import Champion
+from nightune.tasks.reporting.night.stills import Still
 from nightune.tasks.reporting.night.tables import commands, load_trials, summary
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
@@ -400,10 +401,21 @@ def test_the_command_writes_the_page_to_the_run_and_to_a_file(
     kept = client(store).download_artifacts(sweep.run_id, "report/index.html", str(tmp_path))
     assert Path(kept).read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
     assert run in page.read_text(encoding="utf-8")
+    assert "report/history.png" in {file.path for file in client(store).list_artifacts(sweep.run_id, "report")}
     unknown = CliRunner().invoke(app, ["report", str(study.path), "--sweep", "flowers-7"])
     assert unknown.exit_code == 3
     bad = CliRunner().invoke(app, ["report", str(study.path), "--output", str(tmp_path / "none" / "page.html")])
     assert bad.exit_code == 2
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from nightune.tasks import draw_report
+
+    monkeypatch.setattr(draw_report, "draw_stills", lambda _night: {"history": Still({"mark": "nonsense"})})
+    assert draw_report._stills(night([result(0, 0.9)])) == {}
+    assert "no pictures" in caplog.text
 
 
 def test_scores_beyond_the_axis_are_drawn_at_its_end_and_said() -> None:

@@ -44,7 +44,13 @@ def escaped(text: str) -> str:
 
 def _sentence(text: str) -> str:
     """Escape a sentence, and keep its commands, which stand between backticks, as code."""
-    return "".join(f"`{part}`" if n % 2 else escaped(part) for n, part in enumerate(command_parts(text)))
+    return "".join(f"`{part}`" if n % 2 else _between(part) for n, part in enumerate(command_parts(text)))
+
+
+def _between(part: str) -> str:
+    """Escape a part of a sentence; a blank at its ends parts it from the commands beside it."""
+    before, after = " " * part[:1].isspace(), " " * part[-1:].isspace()
+    return f"{before}{escaped(part)}{after}" if part.strip() else part
 
 
 def _cost(night: Night) -> str:
