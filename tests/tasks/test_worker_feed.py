@@ -236,7 +236,7 @@ def test_a_sweep_in_which_every_trial_fails_ends(setting: Setting) -> None:
 def test_epochs_that_others_have_reserved_are_waited_for(setting: Setting, count: int) -> None:
     """Each trial may train 2 epochs and stops after 1: of 20 epochs, 19 trials use all but one, as in one process."""
     search = SearchSection.model_validate({"epochs": 2, "total_epochs": 20})
-    budget = SearchBudget(search, 0, (), time.monotonic, lambda: datetime.now(UTC))
+    budget = SearchBudget(search, lambda trials: 0, (), time.monotonic, lambda: datetime.now(UTC))
 
     def stops_early(_worker: InventedWorker, job: Job) -> Trained:
         return Trained([result_of(trial, epochs=1, best_epoch=1) for trial in job.trials], Compilation(0, 0.0))
@@ -248,7 +248,7 @@ def test_epochs_that_others_have_reserved_are_waited_for(setting: Setting, count
 
 def test_the_end_of_time_that_a_worker_finds_ends_the_search(setting: Setting) -> None:
     search = SearchSection.model_validate({"epochs": 2, "hours": 1})
-    budget = SearchBudget(search, 0, (), time.monotonic, lambda: datetime.now(UTC))
+    budget = SearchBudget(search, lambda trials: 0, (), time.monotonic, lambda: datetime.now(UTC))
 
     def ended(worker: InventedWorker, job: Job) -> Trained:
         return replace(trained(worker, job), results=[], ended_by="hours = 1")
