@@ -21,7 +21,7 @@ from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_h
 from nightune.tasks.first_points import choose_first_points
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
-from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
 from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
@@ -169,8 +169,8 @@ def chooser(
         if is_by_model and is_open:
             first_rungs[bracket.first] = bracket.rungs[0].epochs
             write_first_rungs(store, sweep.run_id, first_rungs)
-        known = expected.get(bracket.first, [])
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept, known, of_portfolio)
+        first = Kept(kept, expected.get(bracket.first, []), of_portfolio)
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first)
         if is_by_model:
             announce_round(bracket, len(seen))
             announce_first_rung(planned, bracket)

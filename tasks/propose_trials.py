@@ -1,7 +1,7 @@
 """Convert points of the search space to trials: complete params, a training seed and a key."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nightune.models.networks.architectures import architecture_keys
 from nightune.models.networks.compiled_source import compiles_other_loss
@@ -24,28 +24,39 @@ from nightune.tuning.trial import Bracket, Expectation, Params, Trial, Value, tr
 STAND_INS = 1000
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The first points of a bracket, as the sweep's run has them, and what was expected of them.
+
+    They were proposed at an earlier start, or are those that the sweep begins with: the best of earlier sweeps, then,
+    `of_portfolio`, those of the portfolio.
+    """
+
+    points: Sequence[Params] = ()
+    expected: Sequence[Expectation | None] = ()
+    of_portfolio: int = 0
+
+
 @step
-def propose_trials(  # noqa: PLR0913, PLR0917
+def propose_trials(
     study: Study,
     sweep_number: int,
     data: PreparedData,
     bracket: Bracket,
     history: Sequence[Observation],
-    kept: Sequence[Params] = (),
-    known: Sequence[Expectation | None] = (),
-    of_portfolio: int = 0,
+    kept: Kept,
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 
-    `kept` are its first points, if they were proposed at an earlier start, or those that the sweep begins with: the
-    best of earlier sweeps, then, `of_portfolio`, those of the portfolio. `known` is what was then expected of them.
+    Those with kept points come first.
     """
-    points = study.points(bracket, history, sweep_number, kept)
+    count = len(kept.points)
+    points = study.points(bracket, history, sweep_number, kept.points)
     trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
-    by = proposed_by(study.search, bracket, len(kept), of_portfolio)
+    by = proposed_by(study.search, bracket, count, kept.of_portfolio)
     expected: list[Expectation | None] = [None] * len(points)
     if is_proposed(study.search, bracket):
-        before = [*known, *[None] * len(kept)][: len(kept)]
+        before = [*kept.expected, *[None] * count][:count]
         seen = [each for each in history if each.number < bracket.first]
         expected = [*before, *expectations(study.space, seen, points[len(before) :], study.objective.direction)]
     return [replace(each, proposed_by=by(place), expected=expected[place]) for place, each in enumerate(trials)]

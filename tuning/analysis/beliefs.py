@@ -18,6 +18,7 @@ CHOSEN = {
     "random": "drawn at random",
     "grid": "a point of the grid",
     "history": "one of the best points of earlier sweeps",
+    "portfolio": "good on other data, from the portfolio",
 }
 
 Text = Callable[[float], str]
