@@ -110,11 +110,10 @@ class ClusterCrew:
 
     def join(self) -> None:
         """Lease workers that have joined since, and see which can train. WorkersLostError without any for a while."""
-        if self._client is None or time.monotonic() - self._looked_at < LOOK_SECONDS:
+        self._require_scheduler()
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
-        if self._client.status not in ("running", "connecting"):
-            raise WorkersLostError(self._lost("its scheduler has gone"))
         here = self._here()
         if here is None:
             return
@@ -140,12 +139,19 @@ class ClusterCrew:
         return ending
 
     def cut_off(self, worker: ClusterWorker) -> None:
-        """Give up a worker whose answer does not come, or whose training process has died."""
+        """Give up a worker whose answer does not come, or whose training process has died.
+
+        With the scheduler all futures are lost, and no worker has died.
+        """
+        self._require_scheduler()
         worker.death = worker.death or Died("it does not answer")
 
     def dead(self) -> list[ClusterWorker]:
         """Return the workers that have left the cluster, or whose training process has died."""
-        return [worker for worker in self.workers if worker.death is not None]
+        found = [worker for worker in self.workers if worker.death is not None]
+        if found:
+            self._require_scheduler()
+        return found
 
     def crash(self, worker: ClusterWorker, setting: Setting, job: Job | None) -> tuple[str, Crash | None]:
         """Return how a worker ended, and count its death on the run of the trial that it was training."""
@@ -187,6 +193,11 @@ class ClusterCrew:
     @property
     def _ready(self) -> int:
         return sum(bool(worker.address) for worker in self.workers)
+
+    def _require_scheduler(self) -> None:
+        """Raise WorkersLostError once the scheduler is lost: the client then tries for a while to find another one."""
+        if self._client is None or self._client.status != "running":
+            raise WorkersLostError(self._lost("its scheduler has gone"))
 
     def _here(self) -> dict[str, Any] | None:
         """Return the workers by address; None if the scheduler does not answer now.

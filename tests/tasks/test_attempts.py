@@ -1,10 +1,14 @@
 """Fencing: of two attempts at one trial, one finishes the run, and there is one run."""
 
+from typing import Any
+
 import pytest
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials import trial_log as module
 from nightune.tasks.tracking.trials.attempts import Attempt, OvertakenError, run_of_trial
 from nightune.tasks.tracking.trials.rungs import results_of
 from nightune.tasks.tracking.trials.trial_log import TrialLog
@@ -99,3 +103,28 @@ def test_results_are_read_by_the_keys_of_trials(attempts: Attempts) -> None:
     assert results_of(store, sweep, [trial], epochs=2) == {}
     attempts.finish(log)
     assert results_of(store, sweep, [trial], epochs=2)[trial.key].objective == result_of(trial).objective
+
+
+@pytest.mark.parametrize("reason", ["UNIQUE constraint failed: datasets.digest", "no such experiment"])
+def test_the_data_is_recorded_though_another_worker_records_it_at_the_same_time(
+    reason: str, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow_client, asked = client(attempts.store), list[str]()
+
+    class Racing:
+        def log_inputs(self, run_id: str, inputs: Any) -> None:
+            asked.append(run_id)
+            if len(asked) == 1:
+                raise RefusedRequestError(reason)
+            mlflow_client.log_inputs(run_id, inputs)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(mlflow_client, name)
+
+    monkeypatch.setattr(module, "client", lambda _store: Racing())
+    if "UNIQUE" not in reason:
+        with pytest.raises(RefusedRequestError, match="no such"):
+            attempts.begun(OLD)
+        return
+    run_id = attempts.finish(attempts.begun(OLD))
+    assert len(mlflow_client.get_run(run_id).inputs.dataset_inputs) == 1

@@ -105,9 +105,22 @@ def test_a_cluster_without_workers_ends_the_sweep_after_a_while(
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     with pytest.raises(WorkersLostError, match="dask worker"):
         look(crew)
-    client.status = "closed"
-    with pytest.raises(WorkersLostError, match="scheduler"):
+
+
+@pytest.mark.parametrize("status", ["connecting", "closed"])
+def test_a_lost_scheduler_ends_the_sweep_and_counts_no_death(
+    status: str, crew: ClusterCrew, client: InventedClient
+) -> None:
+    look(crew)
+    client.status = status  # all futures are cancelled then, which looks like the death of each worker
+    with pytest.raises(WorkersLostError, match="scheduler has gone"):
+        crew.cut_off(crew.workers[0])
+    with pytest.raises(WorkersLostError, match="scheduler has gone"):
         look(crew)
+    assert crew.dead() == []
+    crew.workers[0].death = Died("it has left the cluster")
+    with pytest.raises(WorkersLostError, match="scheduler has gone"):
+        crew.dead()
 
 
 def test_deaths_count_for_the_trial_in_training(

@@ -23,7 +23,7 @@ from nightune.tasks.tracking.store.entities import (
     packed,
     param,
 )
-from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.provenance import installed_packages
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client
@@ -177,7 +177,17 @@ class TrialLog:
         """Write the data to a run and prepare the params; on a resumed run both are the same as before."""
         self._run_id, self._artifact_uri = str(run.info.run_id), str(run.info.artifact_uri)
         self._params = [param(name, value) for name, value in self._trial.params.items()]
-        client(self._store).log_inputs(self._run_id, [dataset_input(self._data)])
+        self._log_data()
+
+    def _log_data(self) -> None:
+        """Record the data of the run. MLflow refuses one of two workers that name it first at once: it asks again."""
+        inputs = [dataset_input(self._data)]
+        try:
+            client(self._store).log_inputs(self._run_id, inputs)
+        except RefusedRequestError as error:
+            if "unique constraint" not in str(error).lower():  # of SQLite and of PostgreSQL
+                raise
+            client(self._store).log_inputs(self._run_id, inputs)
 
     def _resume(self, run: Any) -> None:
         mlflow_client = client(self._store)

@@ -1,0 +1,208 @@
+"""Measure what workers bring: real trainings by 1 and 2 of them, and up to 64 that sleep instead of training.
+
+    python benchmarks/workers.py real [--study STUDY] [--trials 24]
+    python benchmarks/workers.py sleep [--workers 1,4,16,64] [--seconds 1] [--trials-a-worker 10]
+
+`sleep` is the feed of a Dask cluster with a scheduler of its own; its workers are light, 16 in a process. It prints the
+efficiency (ideal seconds / measured seconds), once in cohorts as the feed cuts them and once a trial at a time, and the
+milliseconds of processor time that the flow's process and the scheduler spend on a trial. Other work on the machine
+lowers the efficiency, not the processor time.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+
+COMMAND = "from nightune.flows.commands.main import main; main()"
+STUDY = Path(__file__).with_name("digits_mlp.toml")
+WORKERS_A_PROCESS = 16
+
+
+def main() -> None:
+    """Print a table of one part, and the machine."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["real", "sleep", "light-workers"])
+    parser.add_argument("--study", type=Path, default=STUDY)
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--workers", default="1,4,16,64")
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--trials-a-worker", type=int, default=10)
+    parser.add_argument("--address", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part == "light-workers":
+        serve_light_workers(options.address, int(options.workers))
+        return
+    print(f"{platform.platform()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
+    if options.part == "real":
+        measure_real(options.study, options.trials)
+    else:
+        measure_sleep([int(count) for count in options.workers.split(",")], options.seconds, options.trials_a_worker)
+
+
+def measure_real(study: Path, trials: int) -> None:
+    """Tune the study with 1 and with 2 workers, each in a new store."""
+    print(_head("workers", "seconds", "trials an hour", "processor seconds", "share of tracking in the search"))
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | {"NIGHTUNE_STORE": folder}
+            command = [sys.executable, "-c", COMMAND, "tune", str(study), "--trials", str(trials)]
+            began, before = time.monotonic(), _of_children()
+            subprocess.run([*command, "--workers", str(workers)], env=environment, check=True, capture_output=True)
+            seconds, processor = time.monotonic() - began, _of_children() - before
+            share = _tracking_share(Path(folder))
+        print(f"| {workers} | {seconds:.1f} | {3600 * trials / seconds:,.0f} | {processor:.1f} | {share} |", flush=True)
+
+
+def _head(*columns: str) -> str:
+    return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+
+
+def _tracking_share(store: Path) -> str:
+    """Return the share of the search's time that MLflow took by the sweep's ledger; several workers keep none."""
+    for file in store.glob("artifacts/**/ledger.json"):
+        phases = next(iter(json.loads(file.read_text(encoding="utf-8"))["stages"].values()), {})
+        return f"{phases.get('tracking', 0.0) / max(sum(phases.values()), 1e-9):.1%}"
+    return "–"
+
+
+def _of_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def measure_sleep(counts: list[int], seconds: float, trials_a_worker: int) -> None:
+    """Feed workers that sleep: in cohorts, and one trial at a time."""
+    print(_head("workers", "cohorts", "trials", "efficiency", "flow, ms a trial", "scheduler, ms a trial"))
+    for count in counts:
+        for cohorts, most in (("as fed", 25), ("single", 1)):
+            trials = count * trials_a_worker
+            with _cluster(count) as (address, scheduler):
+                wall, flow, of_scheduler = _fed(address, scheduler, count, trials, seconds, most)
+            ideal = seconds * trials / count
+            row = f"{ideal / wall:.0%} | {1000 * flow / trials:.1f} | {1000 * of_scheduler / trials:.1f}"
+            print(f"| {count} | {cohorts} | {trials} | {row} |", flush=True)
+
+
+def _fed(
+    address: str, scheduler: psutil.Process, count: int, trials: int, seconds: float, most: int
+) -> tuple[float, float, float]:
+    """Return the seconds of a feed, and the processor seconds of this process and of the scheduler."""
+    from nightune.tasks.workers import cuts, feed
+    from nightune.tuning.trial import Trial
+
+    crew = _sleeping_crew(address, count, seconds)
+    study = SimpleNamespace(path=STUDY, name="sleep", objective=SimpleNamespace(name="val_loss"))
+    setting: Any = SimpleNamespace(store=None, sweep=SimpleNamespace(id="sleep"), study=study, budget=None, epochs=1)
+    made = [Trial(number, {"optimizer": "sgd"}, 1, f"key-{number}") for number in range(trials)]
+    with (
+        patch.object(cuts, "MOST_TRIALS", most),
+        patch.object(cuts, "FIRST_TRIALS", most),
+        patch.object(feed, "finished_trials", lambda *_: {}),
+        patch.object(feed, "replace", lambda value, **_changes: value),
+    ):
+        crew.start(setting)
+        began, flow, of_scheduler = time.monotonic(), time.process_time(), sum(scheduler.cpu_times()[:2])
+        results = feed.Feed(crew, setting, made, {}).run()
+        wall, used = time.monotonic() - began, time.process_time() - flow
+        of_scheduler = sum(scheduler.cpu_times()[:2]) - of_scheduler
+    crew.close()
+    assert [result.trial.number for result in results] == list(range(trials))
+    return wall, used, of_scheduler
+
+
+def _sleeping_crew(address: str, count: int, seconds: float) -> Any:
+    """Return the crew of a cluster whose workers lease nothing, and sleep for each trial."""
+    from nightune.tasks.workers.cluster import ClusterCrew, ClusterWorker, HostedEnding
+
+    class SleepingCrew(ClusterCrew):
+        def start(self, setting: Any) -> None:
+            self._client = self._connect()
+            self._alone_since = time.monotonic()
+            while self._ready < count:
+                self._looked_at = 0.0
+                self.join()
+                time.sleep(0.2)
+
+        def send(self, worker: ClusterWorker, job: Any) -> Any:
+            answer = pickle.dumps(_trained(job, seconds))
+            future = self._submit(sleep_at, len(job.trials) * seconds, answer, at=worker.at)
+            ending = HostedEnding(future, worker)
+            future.add_done_callback(lambda _future: self.inbox.put(ending))
+            return ending
+
+        def _leased(self, name: str, at: str) -> ClusterWorker:
+            return ClusterWorker(name, at=at, lease=self._submit(bool, 1, at=at), view=self._submit(bool, 1, at=at))
+
+    return SleepingCrew(address, "")
+
+
+def _trained(job: Any, seconds: float) -> Any:
+    from nightune.models.training.engine import Compilation
+    from nightune.tasks.workers.job import Trained
+    from nightune.tuning.trial import Status, TrialResult
+
+    of_trial = {"objective": 0.5, "best_epoch": 1, "epochs": 1, "updates": 1, "examples": 1, "seconds": seconds}
+    results = [TrialResult(trial, Status.COMPLETED, **of_trial) for trial in job.trials]
+    return Trained(results, Compilation(0, 0.0))
+
+
+def sleep_at(seconds: float, answer: bytes) -> bytes:
+    """Sleep instead of training."""
+    time.sleep(seconds)
+    return answer
+
+
+@contextmanager
+def _cluster(count: int) -> Iterator[tuple[str, psutil.Process]]:
+    """Provide a scheduler and that many light workers, all on loopback."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "scheduler.json"
+        quiet: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        words = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *words, "--scheduler-file", str(file)]
+        processes = [subprocess.Popen(command, **quiet)]
+        try:
+            while not file.exists():
+                time.sleep(0.1)
+            address = str(json.loads(file.read_text(encoding="utf-8"))["address"])
+            for first in range(0, count, WORKERS_A_PROCESS):
+                some = min(WORKERS_A_PROCESS, count - first)
+                light = [sys.executable, __file__, "light-workers", "--address", address, "--workers", str(some)]
+                processes.append(subprocess.Popen(light, **quiet))
+            yield address, psutil.Process(processes[0].pid)
+        finally:
+            for process in reversed(processes):
+                process.kill()
+                process.wait()
+
+
+def serve_light_workers(address: str, count: int) -> None:
+    """Be that many workers of one thread in this process."""
+    import asyncio
+
+    from distributed import Worker
+
+    async def serve() -> None:
+        options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"}
+        workers = [await Worker(address, host="127.0.0.1", **options) for _ in range(count)]
+        await asyncio.gather(*(worker.finished() for worker in workers))
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()
