@@ -17,6 +17,7 @@ from nightune.tasks.reporting.night import charts_library as charts
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import measure_of
 from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.phrases import sentence_parts
 from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.record import Champion
 from nightune.tasks.reporting.night.stills import Still
@@ -240,6 +241,14 @@ def test_the_answer_says_what_won_by_how_much_and_how_sure() -> None:
     assert "97.0 % accuracy, the champion has 96.0 %" in judged
     assert "between \u22120.2 and 2.2 points" in judged
     assert "champion stays" in judged
+
+
+def test_a_trial_in_a_sentence_has_the_link_to_its_run() -> None:
+    subject = night([result(n, score) for n, score in enumerate(SCORES)])
+    parts = sentence_parts(subject, "Trial 3 leads, trial\u00a04 and trial 99 follow: `nightune show trial 3`.")
+    links = {part.text: part.link for part in parts if part.link}
+    assert links == {"Trial 3": subject.link("run-3"), "trial\u00a04": subject.link("run-4")}
+    assert [part.text for part in parts if part.is_code] == ["nightune show trial 3"]
 
 
 def test_commands_name_the_sweep_and_the_options_that_it_was_trained_with() -> None:

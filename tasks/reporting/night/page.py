@@ -45,7 +45,7 @@ from nightune.tasks.reporting.night.pairs_section import (
     pairs_note,
 )
 from nightune.tasks.reporting.night.parallel_section import parallel_data, parallel_heading
-from nightune.tasks.reporting.night.phrases import command_parts, write_command
+from nightune.tasks.reporting.night.phrases import sentence_parts, write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still, still
 from nightune.tasks.reporting.night.stopping_part import stopping_part
@@ -116,7 +116,7 @@ def draw_page(night: Night, context: Context) -> str:
 def _answer(night: Night, context: Context) -> dict[str, Any]:
     return {
         "headline": headline(night),
-        "sentences": [command_parts(sentence) for sentence in answer(night, context.study_file)],
+        "sentences": [sentence_parts(night, sentence) for sentence in answer(night, context.study_file)],
         "advice": context.advice,
         "is_advised": len(night.ranked) >= FEWEST_ADVISED,
         "write_command": write_command(night, context.study_file),

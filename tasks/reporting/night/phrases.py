@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+from dataclasses import dataclass
 
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.record import Night
@@ -64,6 +65,29 @@ def write_command(night: Night, study_file: str) -> str:
 def command_parts(sentence: str) -> list[str]:
     """Split a sentence at its commands, which stand between backticks: every second part is one."""
     return re.split("`([^`]+)`", sentence)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a sentence: a command, or text, with the link to the run of the trial that it names."""
+
+    text: str
+    is_code: bool = False
+    link: str = ""
+
+
+def sentence_parts(night: Night, sentence: str) -> list[Part]:
+    """Split a sentence at its commands and trials; each trial has a link to its run, where its numbers are."""
+    runs = {str(each.result.trial.number): each.result.run_id for each in night.trials}
+    parts: list[Part] = []
+    for place, part in enumerate(command_parts(sentence)):
+        if place % 2:
+            parts.append(Part(part, is_code=True))
+            continue
+        for text in re.split(r"(\b[Tt]rial\s\d+)", part):
+            run_id = runs.get(text[len("trial ") :]) if text.lower().startswith("trial") else None
+            parts.append(Part(text, link="" if run_id is None else night.link(run_id)))
+    return parts
 
 
 def count(number: int, noun: str) -> str:
