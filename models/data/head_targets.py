@@ -43,7 +43,10 @@ def encode_targets(raw: RawData) -> Targets:
 
 
 def standardize(targets: Targets, train: np.ndarray) -> Targets:
-    """Shift and scale quantities, of several heads those of each one, by the moments of the training rows."""
+    """Shift and scale quantities, of several heads those of each one, by the moments of the training rows.
+
+    Rows that weigh nothing for a head may hold anything, and are left out of its moments.
+    """
     if not targets.heads:
         return single.standardize(targets, train)
     if all(each.task != "regression" for _, each in targets.heads):
@@ -51,7 +54,8 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
     scaled = []
     for name, each in targets.heads:
         try:
-            scaled.append((name, single.standardize(each, train) if each.task == "regression" else each))
+            rows = train if each.weights is None else train[each.weights.values[train] > 0]
+            scaled.append((name, single.standardize(each, rows) if each.task == "regression" else each))
         except InputError as error:
             raise InputError(error.key, f"target {name!r}: {error.message}") from error
     return _packed(scaled)
