@@ -92,6 +92,7 @@ def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
         facts |= {"outputs": list(each.names)} if has_names and each.names else {}
         if each.weights is not None:
             facts["weight_column"] = behind
+            facts |= {"average": "rows"} if each.weights.by_rows else {}
             behind += 1
         described.append(facts)
         start += size

@@ -74,6 +74,19 @@ def test_rows_that_weigh_the_same_for_metrics_have_no_weights_in_the_gate(tmp_pa
     assert question.rows.count == len(test)
 
 
+def test_a_baseline_is_that_of_rows_with_a_weight_though_all_test_rows_have_the_same(tmp_path: Path) -> None:
+    from nightune.models.networks.truth import truth
+
+    dataset = load(tmp_path, placeholder=-999.0)
+    test, amount = dataset.test.open(Purpose.GATE, lambda: None), dataset.heads[1]
+    targets = test.targets.copy()
+    targets[:, amount.described["weight_column"]] = 1.0
+    wanted = truth(dataset.of_head(amount), replace(test, targets=targets).of_head(amount))
+    weights = wanted.training_weights(dataset.of_head(amount))
+    assert weights is not None
+    assert (weights == 0).any()
+
+
 @pytest.mark.parametrize("objective", ["val_ripe_accuracy", "val_ripe_f1_macro", "val_amount_mae", "val_amount_mape"])
 def test_the_gate_compares_rows_that_weigh_for_the_judged_head(
     tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
