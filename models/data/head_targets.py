@@ -54,19 +54,23 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
     scaled = []
     for name, each in targets.heads:
         try:
-            rows = train if each.weights is None else train[each.weights.values[train] > 0]
-            scaled.append((name, single.standardize(each, rows) if each.task == "regression" else each))
+            known = _with_weight(each, train)
+            scaled.append((name, single.standardize(each, known) if each.task == "regression" else each))
         except InputError as error:
             raise InputError(error.key, f"target {name!r}: {error.message}") from error
     return _packed(scaled)
 
 
 def target_findings(targets: Targets, rows: Rows) -> list[str]:
-    """Report targets that make training or ranking hard, of several heads with the name of each."""
+    """Report targets that make training or ranking hard, of several heads with the name of each.
+
+    Rows that weigh nothing for a head are left out.
+    """
     if not targets.heads:
         return one_target_findings(targets, rows)
     pairs = targets.heads
-    return [_named(finding, name) for name, each in pairs for finding in one_target_findings(each, rows)]
+    found = ((name, one_target_findings(each, _weighing(each, rows))) for name, each in pairs)
+    return [_named(finding, name) for name, findings in found for finding in findings]
 
 
 def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
@@ -123,6 +127,21 @@ def weight_findings(targets: Targets, train: np.ndarray) -> list[str]:
     """Report weights of the rows of single heads."""
     weighted = [(name, each.weights) for name, each in targets.heads if each.weights is not None]
     return [f"head {name!r}: {finding}" for name, each in weighted for finding in each.findings(train)]
+
+
+def _with_weight(targets: Targets, index: np.ndarray) -> np.ndarray:
+    """Return those of some rows that weigh something for a head."""
+    return index if targets.weights is None else index[targets.weights.values[index] > 0]
+
+
+def _weighing(targets: Targets, rows: Rows) -> Rows:
+    """Return the rows of each split that weigh something for a head: of training alone, if metrics weigh all alike."""
+    train = _with_weight(targets, rows.train)
+    if targets.weights is None or targets.weights.by_rows:
+        return replace(rows, train=train)
+    ranking = None if rows.ranking is None else _with_weight(targets, rows.ranking)
+    validation, test = _with_weight(targets, rows.validation), _with_weight(targets, rows.test)
+    return replace(rows, train=train, validation=validation, test=test, ranking=ranking)
 
 
 def _positions_finding(targets: Targets) -> tuple[str, ...]:

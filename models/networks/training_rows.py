@@ -1,7 +1,7 @@
 """A few training rows, on which a model's outputs and its loss are measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,5 +76,15 @@ class TrainingRows:
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
             vocabulary_sizes=dataset.vocabulary_sizes,
-            heads={each.name: (each, cls.of(dataset.of_head(each))) for each in dataset.heads},
+            heads={each.name: (each, cls._of_head(dataset, each)) for each in dataset.heads},
         )
+
+    @classmethod
+    def _of_head(cls, dataset: Dataset, head: HeadData) -> "TrainingRows":
+        """Take the rows of one of several heads; the range is that of its targets with a weight."""
+        own = dataset.of_head(head)
+        rows, weights = cls.of(own), own.train.weights
+        if weights is None or not head.has_weights:
+            return rows
+        known = own.train.targets[weights > 0]
+        return replace(rows, target_range=(float(known.min()), float(known.max())))

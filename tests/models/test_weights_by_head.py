@@ -167,3 +167,16 @@ def test_the_numbers_of_a_head_are_said_to_be_by_its_weights(tmp_path: Path) -> 
     outputs = np.zeros((len(dataset.ranking), 2), np.float32)
     found = describe_finalists._summaries(setting, dataset, joint(dataset), dataset.ranking, [outputs])
     assert {each.name: each.is_weighted for each in found} == {"ripe": False, "amount": True}
+
+
+def test_findings_and_the_range_of_targets_are_those_of_rows_with_a_weight(tmp_path: Path) -> None:
+    from nightune.models.networks.training_rows import TrainingRows
+
+    dataset = load(tmp_path, placeholder=-9e6, weights='{"amount": w, "ripe": (ripe == "yes") * 1.0}')
+    assert not any("large numbers" in each for each in dataset.findings)
+    assert any("target 'ripe': no training row has class 'no'" in each for each in dataset.findings)
+    least, most = TrainingRows.of(dataset).heads["amount"][1].target_range or (0.0, 0.0)
+    assert 0.0 < least < most
+    plain = load(tmp_path, placeholder=-9e6, weights="None")
+    assert any("large numbers" in each for each in plain.findings)
+    assert (TrainingRows.of(plain).heads["amount"][1].target_range or (0.0,))[0] == -9e6
