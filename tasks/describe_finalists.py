@@ -226,7 +226,7 @@ def _summary(
     )
     if found.probabilities is not None:
         answers = answers.with_probabilities(found.probabilities)
-    return summarize(answers, columns, why)
+    return replace(summarize(answers, columns, why), is_weighted=rows.weights is not None)
 
 
 def _names(dataset: "Dataset") -> tuple[str, ...]:

@@ -39,6 +39,7 @@ class Question:
     is_row_mean: bool
     own: "OwnMetric | None" = None  # the user's function, if the objective is one
     of_head: str = ""  # of several heads the one that is judged, as if it were the only one
+    places: np.ndarray | None = None  # of its rows with a weight among the test rows; None for all
 
     @classmethod
     def of(
@@ -51,7 +52,8 @@ class Question:
     ) -> "Question":
         """Settle the comparison from the study's objective, the test split and the candidate's head.
 
-        Of several heads the metric of one, or a user's function of one, judges this one alone.
+        Of several heads the metric of one, or a user's function of one, judges this one alone: rows that weigh nothing
+        for it are no evidence.
         """
         from nightune.models.networks.joint_heads import JointHead  # noqa: PLC0415 - Keras
         from nightune.models.networks.joint_measures import measure_of_objective  # noqa: PLC0415
@@ -62,8 +64,11 @@ class Question:
         judged = _judged(dataset, objective, own)
         if judged is not None and isinstance(head, JointHead):
             data, metric = judged
-            alone = dataset.of_head(data), test.of_head(data), metric, head.part(data.name).head, own
-            return replace(cls.of(*alone), of_head=data.name)
+            # No inputs are read here: their places stand for them.
+            known = replace(test.of_head(data), inputs=np.arange(len(test)), table=None).weighing()
+            places = None if known.weights is None else np.asarray(known.inputs)
+            question = cls.of(dataset.of_head(data), known, metric, head.part(data.name).head, own)
+            return replace(question, of_head=data.name, places=places)
         wanted, is_mean = truth(dataset, test), is_row_mean(objective)
         if wanted.at_positions:  # rows may have different numbers of positions with a class
             is_mean = objective == "val_loss"
@@ -116,6 +121,7 @@ class Question:
         for file in (None, *siblings):
             predictor = Predictor.open(parts, file)
             outputs = predictor.outputs(inputs)
+            outputs = outputs if self.places is None else outputs[self.places]
             if self.of_head:
                 predictor = predictor.of_head(self.of_head)
                 outputs = own_outputs(outputs, predictor.description)

@@ -32,7 +32,7 @@ def verdict_on(
     setting: Setting, winner: TrialResult, candidate: Candidate, champion: Version | None, head: Callable[[], Any]
 ) -> Verdict:
     """Return the stored verdict on the same question, or a new one: each question reads the test split once."""
-    rules, threshold = setting.study.promotion, setting.study.objective.threshold
+    rules, threshold = setting.study.promotion, setting.study.objective.other_threshold
     judged = {
         "candidate": [candidate.key, candidate.run_id, *candidate.siblings],
         "champion": None if champion is None else champion.number,

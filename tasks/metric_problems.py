@@ -1,6 +1,7 @@
 """Metrics that a study names, and that its data leaves without a value or a meaning."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -195,13 +196,24 @@ def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:
 
 
 def _measured(dataset: "Dataset") -> Iterator[tuple[str, "Dataset", "Examples"]]:
-    """Yield the rows that metrics are measured on: in words, the data set or fold that has them, and the rows."""
+    """Yield the rows that metrics are measured on: in words, the data set or fold that has them, and the rows.
+
+    Rows of weight 0 are left out.
+    """
     for number, fold in enumerate(dataset.folds, start=1):
-        yield f"the {len(fold.validation)} validation rows of fold {number}", fold, fold.validation
+        held = _weighing(fold.validation)
+        yield f"the {len(held)} validation rows of fold {number}", fold, held
     if not dataset.folds:
-        yield f"the {len(dataset.validation)} validation rows", dataset, dataset.validation
+        held = _weighing(dataset.validation)
+        yield f"the {len(held)} validation rows", dataset, held
     if dataset.ranking_apart is not None:
-        yield f"the {len(dataset.ranking_apart)} ranking rows", dataset, dataset.ranking_apart
+        held = _weighing(dataset.ranking_apart)
+        yield f"the {len(held)} ranking rows", dataset, held
+
+
+def _weighing(examples: "Examples") -> "Examples":
+    """Return the targets of the rows with a weight above 0, with their places as inputs: none are read here."""
+    return replace(examples, inputs=np.arange(len(examples))).weighing()
 
 
 def _varies(examples: "Examples") -> bool:

@@ -84,7 +84,8 @@ def promote_model(
 
 def _refuse_other_threshold(setting: Setting, version: Version) -> None:
     """Refuse to judge a version that exists by another threshold than it was registered with."""
-    held, wanted = version.tags.get(names.THRESHOLD, json.dumps(DEFAULT_THRESHOLD)), setting.study.objective.threshold
+    held = version.tags.get(names.THRESHOLD, json.dumps(DEFAULT_THRESHOLD))
+    wanted = setting.study.objective.other_threshold
     if held != _written(wanted):
         problem = f"{_written(wanted)}, but version {version.number} was registered from this model with {held}"
         remedy = "set it back, or start the next sweep with --fresh"
@@ -163,7 +164,7 @@ def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
 def _register(setting: Setting, verdict: Verdict, champion: Version | None, head: Callable[[], Any]) -> Version:
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
-    candidate, threshold = verdict.candidate, setting.study.objective.threshold
+    candidate, threshold = verdict.candidate, setting.study.objective.other_threshold
     tags = {
         names.ANSWER: _answer(verdict),
         **verdict_tags(verdict),

@@ -1,13 +1,15 @@
 """Read loaders of batches or examples once: tf.data, PyDataset of Keras, DataLoader of PyTorch, generators."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from nightune.models.data.element_targets import are_arrays, targets_of, weights_of
 from nightune.models.data.loader_columns import ENDS, Columns, are_equal, bytes_of, leaves_of
 from nightune.models.data.return_remedies import remedy_for_element
 from nightune.models.errors import InputError
@@ -41,18 +43,23 @@ def read_batches(given: Any, source: str, form: str = "") -> tuple[list[Any], bo
         raise InputError(KEY, f"{source} returned an endless {type(given).__name__}; {ENDS}")
     is_repeatable = not hasattr(given, "__next__")
     first = next(elements(), None) if is_repeatable else None
+    like = None if first is None else _parts(first, source)
     columns = Columns(source, count, form or ("batches" if _gives_batches(given, first, source) else ""))
     with closing(columns):
         for number, element in enumerate(islice(elements(), count), start=1):
-            columns.add(_parts(element, source))
+            parts = _parts(element, source, like)
+            like = like or parts
+            columns.add(parts)
             if count is None and number >= (MOST_BATCHES if columns.are_batched else MOST_EXAMPLES):
                 raise InputError(KEY, f"{source}: the loader has not ended after {number:,} elements; {ENDS}")
         arrays = columns.joined()
     findings = [columns.said()]
     again = next(elements(), None) if is_repeatable else None
-    has_order = first is None or are_equal(_parts(first, source), _parts(again, source))
+    has_order = first is None or are_equal(_parts(first, source), _parts(again, source, like))
     if not has_order:
-        digests = _all_digests(elements, count, columns.are_batched, source)
+        digests = _all_digests(
+            islice(elements(), count), columns.are_batched, partial(_parts, source=source, like=like)
+        )
         arrays, said = _sorted_rows(arrays, digests, source)
         findings.append(said)
     return arrays, has_order, tuple(findings)
@@ -118,40 +125,34 @@ def _elements(given: Any) -> Callable[[], Iterator[Any]]:
     return lambda: iter(given)
 
 
-def _parts(element: Any, source: str) -> list[Any]:
-    """Return inputs, targets and weights of an element, as trees of NumPy arrays or lists."""
+def _parts(element: Any, source: str, like: list[Any] | None = None) -> list[Any]:
+    """Return inputs, targets and weights of an element, as trees of NumPy arrays or lists.
+
+    `like` are those of the first element; None for the first one itself.
+    """
     if not isinstance(element, list | tuple) or len(element) not in (2, 3):
         held = f"a {type(element).__name__}" + (f" of {len(element)}" if isinstance(element, list | tuple) else "")
         if isinstance(element, Mapping):
             held = f"a dictionary of {', '.join(map(repr, element))}"
         raise InputError(KEY, f"{source}: an element of the loader is {held}; {remedy_for_element(element)}")
-    parts = [element[0], *map(_by_name, element[1:])]
-    inputs, targets = parts[:2]
+    inputs, given = element[0], targets_of(element[1], element[0], like and like[1], source)
+    if given is None:
+        raise InputError(KEY, f"{source}: the targets of an element of the loader are None; give (x, y)")
+    targets = _arrays(given)
     one = next(iter(targets.values())) if isinstance(targets, dict) else targets
-    if isinstance(inputs, list) and _are_arrays(inputs) and _are_several(inputs, len(np.atleast_1d(_array(one)))):
+    if isinstance(inputs, list) and are_arrays(inputs) and _are_several(inputs, len(np.atleast_1d(one))):
         inputs = tuple(inputs)
     if isinstance(inputs, Mapping):
         tree: Any = {name: _array(each) for name, each in inputs.items()}
     else:
         tree = tuple(map(_array, inputs)) if isinstance(inputs, tuple) else _array(inputs)
-    others = [each for each in parts[1:] if each is not None]
-    trees = [{name: _array(one) for name, one in each.items()} if isinstance(each, dict) else each for each in others]
-    return [tree, *(each if isinstance(each, dict) else _array(each) for each in trees)]
+    weights = weights_of(element[2], targets) if len(element) == 3 else None
+    return [tree, targets, *([] if weights is None else [_arrays(weights)])]
 
 
-def _by_name(given: Any) -> Any:
-    """Return targets or weights of an element: one array, or a dictionary of several by name or by their places."""
-    if isinstance(given, Mapping):
-        known = {name: each for name, each in given.items() if each is not None}
-        return next(iter(known.values())) if len(given) == 1 else known
-    if not isinstance(given, list | tuple) or not _are_arrays([each for each in given if each is not None]):
-        return given
-    return {str(number): each for number, each in enumerate(given) if each is not None}
-
-
-def _are_arrays(given: Any) -> bool:
-    """True for a list or tuple of arrays or tensors with rows, and not of plain rows or numbers."""
-    return isinstance(given, list | tuple) and bool(given) and all(len(getattr(each, "shape", ())) for each in given)
+def _arrays(given: Any) -> Any:
+    """Return an array, or a dictionary of several by name."""
+    return {name: _array(each) for name, each in given.items()} if isinstance(given, dict) else _array(given)
 
 
 def _are_several(arrays: list[Any], rows: int) -> bool:
@@ -191,12 +192,10 @@ def _row_digests(parts: list[Any]) -> list[bytes]:
     ]
 
 
-def _all_digests(
-    elements: Callable[[], Iterator[Any]], count: int | None, are_batched: bool, source: str
-) -> list[bytes]:
+def _all_digests(elements: Iterable[Any], are_batched: bool, parts_of: Callable[[Any], list[Any]]) -> list[bytes]:
     digests: list[bytes] = []
-    for element in islice(elements(), count):
-        parts = _parts(element, source)
+    for element in elements:
+        parts = parts_of(element)
         if are_batched:
             digests += _row_digests(parts)
         else:

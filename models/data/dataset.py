@@ -181,6 +181,15 @@ class Dataset:
             folds=tuple(fold.of_head(head) for fold in self.folds),
         )
 
+    def without_weights(self, examples: Examples) -> Examples:
+        """Return examples whose rows all weigh the same, for all heads: those of a few rows may all be 0."""
+        columns = [head.described["weight_column"] for head in self.heads if head.has_weights]
+        targets = examples.targets
+        if columns:
+            targets = np.array(targets)
+            targets[:, columns] = 1.0
+        return replace(examples, targets=targets, weights=None)
+
     @property
     def ranking(self) -> Examples:
         """The examples that rank trials."""

@@ -43,7 +43,10 @@ def encode_targets(raw: RawData) -> Targets:
 
 
 def standardize(targets: Targets, train: np.ndarray) -> Targets:
-    """Shift and scale quantities, of several heads those of each one, by the moments of the training rows."""
+    """Shift and scale quantities, of several heads those of each one, by the moments of the training rows.
+
+    Rows that weigh nothing for a head may hold anything, and are left out of its moments.
+    """
     if not targets.heads:
         return single.standardize(targets, train)
     if all(each.task != "regression" for _, each in targets.heads):
@@ -51,18 +54,23 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
     scaled = []
     for name, each in targets.heads:
         try:
-            scaled.append((name, single.standardize(each, train) if each.task == "regression" else each))
+            known = _with_weight(each, train)
+            scaled.append((name, single.standardize(each, known) if each.task == "regression" else each))
         except InputError as error:
             raise InputError(error.key, f"target {name!r}: {error.message}") from error
     return _packed(scaled)
 
 
 def target_findings(targets: Targets, rows: Rows) -> list[str]:
-    """Report targets that make training or ranking hard, of several heads with the name of each."""
+    """Report targets that make training or ranking hard, of several heads with the name of each.
+
+    Rows that weigh nothing for a head are left out.
+    """
     if not targets.heads:
         return one_target_findings(targets, rows)
     pairs = targets.heads
-    return [_named(finding, name) for name, each in pairs for finding in one_target_findings(each, rows)]
+    found = ((name, one_target_findings(each, _weighing(each, rows))) for name, each in pairs)
+    return [_named(finding, name) for name, findings in found for finding in findings]
 
 
 def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
@@ -88,6 +96,7 @@ def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
         facts |= {"outputs": list(each.names)} if has_names and each.names else {}
         if each.weights is not None:
             facts["weight_column"] = behind
+            facts |= {"average": "rows"} if each.weights.by_rows else {}
             behind += 1
         described.append(facts)
         start += size
@@ -118,6 +127,21 @@ def weight_findings(targets: Targets, train: np.ndarray) -> list[str]:
     """Report weights of the rows of single heads."""
     weighted = [(name, each.weights) for name, each in targets.heads if each.weights is not None]
     return [f"head {name!r}: {finding}" for name, each in weighted for finding in each.findings(train)]
+
+
+def _with_weight(targets: Targets, index: np.ndarray) -> np.ndarray:
+    """Return those of some rows that weigh something for a head."""
+    return index if targets.weights is None else index[targets.weights.values[index] > 0]
+
+
+def _weighing(targets: Targets, rows: Rows) -> Rows:
+    """Return the rows of each split that weigh something for a head: of training alone, if metrics weigh all alike."""
+    train = _with_weight(targets, rows.train)
+    if targets.weights is None or targets.weights.by_rows:
+        return replace(rows, train=train)
+    ranking = None if rows.ranking is None else _with_weight(targets, rows.ranking)
+    validation, test = _with_weight(targets, rows.validation), _with_weight(targets, rows.test)
+    return replace(rows, train=train, validation=validation, test=test, ranking=ranking)
 
 
 def _positions_finding(targets: Targets) -> tuple[str, ...]:

@@ -69,11 +69,16 @@ class HeadData:
         return values[:, 0] if self.described.get("is_column") else values
 
     def row_weights(self, packed: np.ndarray, of_all: np.ndarray | None) -> np.ndarray | None:
-        """Return the weights of the head's rows, (rows,) float32: its own, times those of all heads; None for none."""
+        """Return the weights of the head's rows, (rows,) float32: its own, times those of all heads; None for none.
+
+        Rows that metrics weigh alike, whose own weights are all 1, have none of their own.
+        """
         column = self.described.get("weight_column")
         if column is None:
             return of_all
         own = np.asarray(packed[:, column], np.float32)
+        if self.described.get("average") == "rows" and (own == 1.0).all():
+            return of_all
         return own if of_all is None else own * of_all
 
     def description(self, whole: Mapping[str, Any]) -> dict[str, Any]:

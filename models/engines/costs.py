@@ -115,7 +115,7 @@ def _epoch_seconds(engine: Engine, recipe: Recipe, dataset: Dataset, folder: Pat
     Of many examples a part is measured, in an engine of its own. A compiled engine trains twice: its first call may
     compute both epochs, and includes the compilation.
     """
-    validation = replace(dataset.validation, weights=None)  # those of a part may all be 0
+    validation = dataset.without_weights(dataset.validation)
     share = min(1.0, MEASURED_EXAMPLES / (len(dataset.train) + len(validation)))
     if share < 1.0:
         count, held_out = (max(1, int(share * len(each))) for each in (dataset.train, validation))

@@ -94,7 +94,8 @@ def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folde
 
 
 def _few_rows(dataset: Dataset) -> Dataset:
-    return replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
+    validation = dataset.without_weights(dataset.validation.part(slice(ROWS)))
+    return replace(dataset, train=dataset.train.weighing(ROWS), validation=validation)
 
 
 def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:

@@ -229,7 +229,7 @@ def _trained(
     One engine trains all recipes, so that state kept from the first would show in the second. With `is_ahead` its
     program is compiled beside the training in `fit`, whose seconds then mean nothing.
     """
-    validation = replace(dataset.validation, weights=None)  # those of the first rows may all be 0
+    validation = dataset.without_weights(dataset.validation)
     part = replace(dataset, train=dataset.train.weighing(COMPARED_EXAMPLES), validation=validation)
     are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
     # An engine of all rows takes the first ones, whatever they weigh, and counts weights of classes in all of them; its

@@ -1,7 +1,7 @@
 """A few training rows, on which a model's outputs and its loss are measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class TrainingRows:
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     classes: tuple[Any, ...] = ()  # as the data holds them, in the order of their indices
     are_weighted: bool = False  # by the data, or by classes in some trial
+    have_own_weights: bool = False  # of the rows, which are no part of the loss
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
     fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
     vocabulary_sizes: Mapping[str, int] = field(default_factory=dict)  # of columns of texts and codes
@@ -71,8 +72,19 @@ class TrainingRows:
             is_one_hot=bool(described.get("is_one_hot", False)),
             classes=dataset.classes or (),
             are_weighted=train.weights is not None or any(head.has_weights for head in dataset.heads),
+            have_own_weights=train.weights is not None,
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
             vocabulary_sizes=dataset.vocabulary_sizes,
-            heads={each.name: (each, cls.of(dataset.of_head(each))) for each in dataset.heads},
+            heads={each.name: (each, cls._of_head(dataset, each)) for each in dataset.heads},
         )
+
+    @classmethod
+    def _of_head(cls, dataset: Dataset, head: HeadData) -> "TrainingRows":
+        """Take the rows of one of several heads; the range is that of its targets with a weight."""
+        own = dataset.of_head(head)
+        rows, weights = cls.of(own), own.train.weights
+        if weights is None or not head.has_weights:
+            return rows
+        known = own.train.targets[weights > 0]
+        return replace(rows, target_range=(float(known.min()), float(known.max())))

@@ -15,7 +15,7 @@ from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.serving.input_trees import rows_of
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, HEADS, POSITIONS
 
 ROWS = 8
 REMEDY = "unpack (x, y, sample_weight) and pass sample_weight to compute_loss, or train without weights"
@@ -24,14 +24,16 @@ REMEDY = "unpack (x, y, sample_weight) and pass sample_weight to compute_loss, o
 def refuse_ignored_weights(model: keras.Model, head: Head, rows: TrainingRows, folder: Path = Path()) -> None:
     """Raise InputError for a model that ignores weights of rows, or divides by their sum; its weights stay as they are.
 
-    A model's own step is made twice from the same state, with all weights 0 and 1: the results must differ.
+    A model's own step is made twice from the same state, with all weights 0 and 1: the results must differ. It is not
+    made for weights that are a part of the loss.
     """
     given, _ = compiled_loss(model)
     compiled = [each for each in keras.tree.flatten(given) if isinstance(each, losses.Loss)]
     if head.is_compiled_loss and any(each.reduction == "mean_with_sample_weight" for each in compiled):
         problem = "the model is compiled with a loss that divides by the sum of a batch's weights"
         raise InputError(ARCHITECTURE, f"{problem}; weights of rows need the reduction sum_over_batch_size")
-    if not own_methods(model, TRAINING) or rows.targets is None:
+    are_in_loss = rows.task in (HEADS, POSITIONS) and not rows.have_own_weights
+    if not own_methods(model, TRAINING) or rows.targets is None or are_in_loss:
         return
     try:
         without, ones = (_stepped(model, head, rows, weight) for weight in (0.0, 1.0))

@@ -355,7 +355,7 @@ def test_a_step_trains_as_in_plain_keras(
 
 POSITIONS_STEP = """
     def train_step(self, data):
-        x, y, weight = data
+        {unpacked} = data
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
             loss = {loss}
@@ -365,21 +365,36 @@ POSITIONS_STEP = """
 MEANS = "ops.mean(keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True) * weight[:, None])"
 
 
+PLAIN_MEANS = MEANS.replace(" * weight[:, None]", "")
+
+
 @pytest.mark.parametrize(
     ("loss", "is_refused"),
-    [(MEANS, True), ("self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)", False)],
+    [
+        (MEANS, True),
+        ("self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)", False),
+        (PLAIN_MEANS, True),
+        ("self.compute_loss(x=x, y=y, y_pred=y_pred)", False),  # rows have no weights of their own
+    ],
 )
 def test_weights_of_classes_at_positions_need_the_compiled_loss(
     loss: str, is_refused: bool, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Any, tmp_path: Path
 ) -> None:
-    code = BUILD.format(init="", methods=POSITIONS_STEP.format(loss=loss), after="")
+    has_weights = "weight" in loss
+    step = POSITIONS_STEP.format(loss=loss, unpacked="x, y, weight" if has_weights else "x, y")
+    code = BUILD.format(init="", methods=step, after="")
     code = code.replace("layers.Dense(output_size)", "layers.Dense(output_size[-1])")
     dataset = make_dataset()
     random = np.random.default_rng(0)
     steps = random.normal(size=(60, 5, 2)).astype(np.float32)
     targets = (steps[..., 0] > 0.5).astype(np.int32)
     rows = [
-        replace(each, inputs=steps[part], targets=targets[part], weights=np.ones(30, np.float32))
+        replace(
+            each,
+            inputs=steps[part],
+            targets=targets[part],
+            weights=np.ones(30, np.float32) if has_weights else None,
+        )
         for each, part in ((dataset.train, slice(30)), (dataset.validation, slice(30, 60)))
     ]
     dataset = replace(dataset, train=rows[0], validation=rows[1], task="positions", classes=(0, 1))

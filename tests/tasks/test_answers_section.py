@@ -92,6 +92,22 @@ def test_the_page_tells_what_the_finalists_get_wrong_and_escapes_names() -> None
     assert HOSTILE in cells[0]["told"]
 
 
+def test_the_page_names_the_heads_whose_rows_have_weights() -> None:
+    heads = (of_classes(name="kind", is_weighted=True), replace(of_quantities(), name="amount"))
+    weighed, all_rows = (
+        drawn(
+            night(
+                [result(n, score) for n, score in enumerate(SCORES)],
+                confirmation=confirmation(0.95, 0.94),
+                answers={0: FinalistAnswers("validation", 80, ("a", "b"), heads, is_weighted=of_all)},
+            )
+        ).text
+        for of_all in (False, True)
+    )
+    assert "validation split, for kind by their weights," in weighed
+    assert "validation split, by their weights," in all_rows
+
+
 def test_a_sweep_of_an_earlier_version_says_that_answers_are_not_recorded() -> None:
     page = drawn(night([result(n, score) for n, score in enumerate(SCORES)], confirmation=confirmation(0.95, 0.94)))
     assert "What the finalists get wrong is not recorded" in page.text

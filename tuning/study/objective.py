@@ -115,6 +115,13 @@ class Objective(Section):
         return self.threshold.get(head, DEFAULT_THRESHOLD) if isinstance(self.threshold, dict) else self.threshold
 
     @property
+    def other_threshold(self) -> ThresholdRule | float | dict[str, ThresholdRule | float]:
+        """The threshold, of several heads without those that keep the default; the default if all do."""
+        if not isinstance(self.threshold, dict):
+            return self.threshold
+        return {name: each for name, each in self.threshold.items() if each != DEFAULT_THRESHOLD} or DEFAULT_THRESHOLD
+
+    @property
     def is_own(self) -> bool:
         """True if the metric is a function of the user."""
         return OWN_METRIC.fullmatch(self._first) is not None

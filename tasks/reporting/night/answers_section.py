@@ -125,8 +125,13 @@ def _said(answers: FinalistAnswers | None) -> str:
     if answers.why:
         return f"Its answers to the held-out rows are {NOT_RECORDED}: {answers.why}."
     models = "its own model" if len(answers.models) == 1 else f"{len(answers.models)} models of fresh seeds, as means"
-    weighed = ", by their weights" if answers.is_weighted else ""
-    return f"{answers.rows} rows of the {answers.split} split{weighed}, answered by {models}."
+    return f"{answers.rows} rows of the {answers.split} split{_weighed(answers)}, answered by {models}."
+
+
+def _weighed(answers: FinalistAnswers) -> str:
+    own = [head.name for head in answers.heads if head.is_weighted]
+    of_heads = f", for {' and '.join(own)} by their weights" if own else ""
+    return ", by their weights" if answers.is_weighted else of_heads
 
 
 def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers) -> Row:

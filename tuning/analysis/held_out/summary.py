@@ -112,6 +112,7 @@ class HeadSummary:
     examined: int = 0  # slices
     why_no_slices: str = ""
     worst: tuple[WorstRow, ...] = ()
+    is_weighted: bool = False  # its numbers are by weights of rows, which one of several heads may have of its own
 
 
 @dataclass(frozen=True, slots=True)
