@@ -123,7 +123,7 @@ def search(setting: Setting) -> Setting:
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
             announce_rung(bracket, rung, len(entrants))
-            results = train_rung(replace(setting, rung=rung.epochs), entrants)
+            results = train_rung(replace(setting, rung=rung.epochs, first_rung=bracket.rungs[0].epochs), entrants)
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
