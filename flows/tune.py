@@ -18,7 +18,7 @@ from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules, with_rules
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
-from nightune.tasks.first_points import choose_first_points
+from nightune.tasks.first_points import begun_by, choose_first_points
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import Kept, propose_trials
@@ -164,12 +164,12 @@ def chooser(
     has_history = uses_history(setting)
     if not recorded:
         recorded |= choose_first_points(setting, has_history)
-    of_portfolio = count_of_portfolio(store, sweep)
+    begun = begun_by(study, recorded.get(0, []), count_of_portfolio(store, sweep))
     earlier = read_earlier(setting) if has_history else Earlier()
 
     def choose(planned: Bracket, history: Sequence[Observation]) -> tuple[Bracket, list[Trial]]:
         is_by_model = is_proposed(study.search, planned)
-        kept = recorded.get(planned.first if is_by_model else 0, [])
+        kept = recorded.get(planned.first, []) if is_by_model else begun.points
         is_open = study.search.adapts_rungs and planned.first not in first_rungs
         is_new = is_by_model and (is_open or len(kept) < planned.trials)
         seen = learned(study, earlier, history) if is_new else history
@@ -177,7 +177,7 @@ def chooser(
         if is_by_model and is_open:
             first_rungs[bracket.first] = bracket.rungs[0].epochs
             write_first_rungs(store, sweep.run_id, first_rungs)
-        first = Kept(kept, expected.get(bracket.first, []), of_portfolio)
+        first = Kept(kept, expected.get(bracket.first, [])) if is_by_model else begun
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first)
         if is_by_model:
             announce_round(bracket, len(seen))

@@ -69,9 +69,10 @@ def begin_with_best(setting: Setting) -> list[dict[str, Value]]:
     results = [_with_defaults(each) for each in finished_trials(store, last).values()]
     of_champion = _champion_params(store, study)
     first, whose = ([], "") if of_champion is None else ([of_champion], " and the champion's")
-    points = best_points(study.space, results, sweep.direction, first)[: study.brackets[0].trials]
+    points = best_points(study.space, results, sweep.direction, first)
     if points:
-        logger.info("begins with %d points that were best: of %s%s", len(points), last.id, whose)
+        count = min(len(points), study.brackets[0].trials)
+        logger.info("begins with %d points that were best: of %s%s", count, last.id, whose)
     return points
 
 
