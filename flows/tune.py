@@ -181,7 +181,7 @@ def chooser(
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first)
         if is_by_model:
             announce_round(bracket, len(seen))
-            announce_first_rung(planned, bracket)
+            announce_first_rung(planned, bracket, is_new=is_open)
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
                 expected[bracket.first] = [trial.expected for trial in trials]
