@@ -18,7 +18,7 @@ from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules, with_rules
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
-from nightune.tasks.first_points import choose_first_points
+from nightune.tasks.first_points import begun_by, choose_first_points
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import Kept, propose_trials
@@ -51,7 +51,7 @@ from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
 from nightune.tuning.study.rounds import as_settled, is_proposed, settled
-from nightune.tuning.trial import Bracket, Trial, TrialResult
+from nightune.tuning.trial import Bracket, Params, Trial, TrialResult
 
 
 @flow(name="tune", flow_run_name="tune {study_file.stem}")
@@ -106,13 +106,15 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
 def search(setting: Setting) -> Setting:
     """Train every trial of the study's brackets that has no result yet, until the budget ends; return the setting.
 
-    Its sweep says what ended the search before its last trial, if something did.
+    Its sweep says what ended the search before its last trial, if something did. Of a search that has ended, all rounds
+    with recorded points are read, and none is trained.
     """
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
     proposed: list[Trial] = []
     first_rungs = dict(setting.sweep.first_rungs)
-    choose = chooser(setting, first_rungs)
+    recorded = dict(read_proposals(setting.store, setting.sweep))
+    choose = chooser(setting, recorded, first_rungs)
     for planned in setting.study.brackets:
         bracket, trials = choose(planned, history)
         remaining = trials
@@ -121,47 +123,53 @@ def search(setting: Setting) -> Setting:
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
             announce_rung(bracket, rung, len(entrants))
-            results = train_rung(replace(setting, rung=rung.epochs), entrants)
+            results = train_rung(replace(setting, rung=rung.epochs, first_rung=bracket.rungs[0].epochs), entrants)
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
         history += observed(trials, ended, setting.sweep.direction, setting.sweep.further)
-        if has_ended(setting, latest.values()):
+        if has_ended(setting, latest.values()) and planned.first >= max(recorded, default=0):
             break
     believe(setting, proposed, history)
     return record_end(replace(setting, sweep=replace(setting.sweep, first_rungs=tuple(first_rungs.items()))))
 
 
 def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observation]) -> None:
-    """Record what the search believes where a model proposed its trials, and how well its expectations came true."""
+    """Record what the search believes where a model proposed its trials, and how well its expectations came true.
+
+    Once: what a search believed at its recorded end stays. Nothing where some of its trials are not in the history, as
+    after a damaged record of their points.
+    """
     study, sweep = setting.study, setting.sweep
-    if sweep.is_complete and read_beliefs(setting.store, sweep) is not None:
+    if (sweep.is_complete or sweep.ended_by) and read_beliefs(setting.store, sweep) is not None:
         return
-    if any(is_proposed(study.search, bracket) for bracket in study.brackets):
+    if not any(is_proposed(study.search, bracket) for bracket in study.brackets):
+        return
+    if {each.trial.number for each in setting.finished()} <= {each.number for each in history}:
         seed = study.sweep_seed(sweep.number)
         write_beliefs(setting.store, sweep, beliefs(study.space, trials, history, sweep.direction, seed))
 
 
 def chooser(
-    setting: Setting, first_rungs: dict[int, int]
+    setting: Setting, recorded: dict[int, Sequence[Params]], first_rungs: dict[int, int]
 ) -> Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]:
     """Return a function from a planned bracket and what was observed before it to the bracket and its trials.
 
-    `first_rungs` are those of rounds that adapt them, to which it adds. What a model proposes is recorded, and proposed
-    once: an interrupted or extended sweep continues with the same. So are the rungs, and the points that it begins
-    with: the best of earlier sweeps, and those of the portfolio.
+    `recorded` are the proposals on the sweep's run, and `first_rungs` those of rounds that adapt them; it adds to both.
+    What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
+    are the rungs, and the points that it begins with: the best of earlier sweeps, and those of the portfolio.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    recorded, expected = dict(read_proposals(store, sweep)), dict(read_expectations(store, sweep))
+    expected = dict(read_expectations(store, sweep))
     has_history = uses_history(setting)
     if not recorded:
         recorded |= choose_first_points(setting, has_history)
-    of_portfolio = count_of_portfolio(store, sweep)
+    begun = begun_by(study, recorded.get(0, []), count_of_portfolio(store, sweep))
     earlier = read_earlier(setting) if has_history else Earlier()
 
     def choose(planned: Bracket, history: Sequence[Observation]) -> tuple[Bracket, list[Trial]]:
         is_by_model = is_proposed(study.search, planned)
-        kept = recorded.get(planned.first if is_by_model else 0, [])
+        kept = recorded.get(planned.first, []) if is_by_model else begun.points
         is_open = study.search.adapts_rungs and planned.first not in first_rungs
         is_new = is_by_model and (is_open or len(kept) < planned.trials)
         seen = learned(study, earlier, history) if is_new else history
@@ -169,11 +177,11 @@ def chooser(
         if is_by_model and is_open:
             first_rungs[bracket.first] = bracket.rungs[0].epochs
             write_first_rungs(store, sweep.run_id, first_rungs)
-        first = Kept(kept, expected.get(bracket.first, []), of_portfolio)
+        first = Kept(kept, expected.get(bracket.first, [])) if is_by_model else begun
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first)
         if is_by_model:
             announce_round(bracket, len(seen))
-            announce_first_rung(planned, bracket)
+            announce_first_rung(planned, bracket, is_new=is_open)
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
                 expected[bracket.first] = [trial.expected for trial in trials]

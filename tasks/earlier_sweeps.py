@@ -21,7 +21,8 @@ from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.rounds import as_settled
-from nightune.tuning.study.search_section import MODEL_METHODS
+from nightune.tuning.study.search_section import MODEL_METHODS, SearchSection
+from nightune.tuning.study.space_content import question_of
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, TrialResult, Value
 
@@ -58,7 +59,7 @@ def uses_history(setting: Setting) -> bool:
 def begin_with_best(setting: Setting) -> list[dict[str, Value]]:
     """Return the champion's point and the best ones of the last sweep, with which a new sweep begins; record which one.
 
-    None without an earlier sweep of the same space, objective and epochs.
+    None without an earlier sweep of the same space, objective, epochs and limits of models.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     last = next((each for each, _ in alike_sweeps(store, study, sweep)), None)
@@ -68,22 +69,28 @@ def begin_with_best(setting: Setting) -> list[dict[str, Value]]:
     results = [_with_defaults(each) for each in finished_trials(store, last).values()]
     of_champion = _champion_params(store, study)
     first, whose = ([], "") if of_champion is None else ([of_champion], " and the champion's")
-    points = best_points(study.space, results, sweep.direction, first)[: study.brackets[0].trials]
+    points = best_points(study.space, results, sweep.direction, first)
     if points:
-        logger.info("begins with %d points that were best: of %s%s", len(points), last.id, whose)
+        count = min(len(points), study.brackets[0].trials)
+        logger.info("begins with %d points that were best: of %s%s", count, last.id, whose)
     return points
 
 
 def read_earlier(setting: Setting) -> Earlier:
-    """Read the trials of the last sweeps of the same space, objective and epochs; nothing where no model learns."""
+    """Read the trials of the last sweeps that answer the study's question; nothing where no model learns.
+
+    With several objectives none of other data: how far its losses lie from today's is known of the first one alone.
+    """
     store, sweep, study = setting.store, setting.sweep, setting.study
     if study.search.method not in MODEL_METHODS:
         return Earlier()
     same: list[Observation] = []
     other: list[Observation] = []
     for earlier, content in reversed(list(islice(alike_sweeps(store, study, sweep), LAST_SWEEPS))):
-        found = same if earlier.data_version == sweep.data_version else other
-        found += _observed(store, earlier, study, _rungs(content, study))
+        is_same = earlier.data_version == sweep.data_version
+        if is_same or not sweep.further:
+            found = same if is_same else other
+            found += _observed(store, earlier, _as_trained(content, study, earlier), _rungs(content, study))
     return Earlier(tuple(same), tuple(other))
 
 
@@ -102,20 +109,22 @@ def learned(study: Study, earlier: Earlier, since: Sequence[Observation]) -> lis
 
 
 def alike_sweeps(store: Store, study: Study, sweep: Sweep) -> Iterator[tuple[Sweep, Content]]:
-    """Yield the complete sweeps before this one of the same space, objective and epochs with their content.
+    """Yield the complete sweeps before this one of the same space, objective, epochs and limits with their content.
 
     The newest is first.
     """
-    wanted = _question(study.content)
+    wanted = question_of(study.content)
     for each in reversed(all_sweeps(store, study.name)):
         if each.is_complete and each.number < sweep.number:
             content = optional_file(store, each.run_id, names.STUDY_CONTENT, parse_content)
-            if content is not None and _question(content) == wanted:
+            if content is not None and question_of(content) == wanted:
                 yield each, content
 
 
-def _question(content: Content) -> str:
-    return json.dumps([content["space"], content["objective"], content["search"]["epochs"]], sort_keys=True)
+def _as_trained(content: Content, study: Study, sweep: Sweep) -> Study:
+    """Return the study with the search of a sweep: its rounds and rungs depend on the number of its trials."""
+    search = SearchSection.model_validate_json(json.dumps(content["search"]))
+    return study.model_copy(update={"search": search, "repeats_points": not sweep.is_without_repeats})
 
 
 def _rungs(content: Content, study: Study) -> list[int]:
@@ -126,7 +135,7 @@ def _rungs(content: Content, study: Study) -> list[int]:
 
 
 def _observed(store: Store, sweep: Sweep, study: Study, rungs: Sequence[int]) -> Iterator[Observation]:
-    """Yield what the sweep's trials were observed to reach at these epochs, by number."""
+    """Yield what the trials of a sweep of this study were observed to reach at these epochs, by number."""
     shortest = {
         bracket.first + place: bracket.rungs[0].epochs
         for bracket in as_settled(study.brackets, dict(sweep.first_rungs))

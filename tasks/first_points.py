@@ -6,7 +6,7 @@ from functools import partial
 
 from nightune.models.recipe.params import silent_defaults
 from nightune.tasks.earlier_sweeps import begin_with_best
-from nightune.tasks.propose_trials import complete_params
+from nightune.tasks.propose_trials import Kept, complete_params
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.sweeps.proposals import Proposals, write_first_points
 from nightune.tuning.search.portfolio import Beginning, begin, is_shipped, read_portfolio
@@ -19,18 +19,28 @@ logger = logging.getLogger("nightune")
 def choose_first_points(setting: Setting, has_history: bool) -> Proposals:
     """Return the first points of a new sweep by the number 0, and record them before the first trial; none for draws.
 
-    They are recorded in one write: an interrupted sweep begins with all of them, or chooses them again.
+    They are recorded in one write: an interrupted sweep begins with all of them, or chooses them again. A sweep of
+    fewer trials records all of them, too: it may be extended.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     best = begin_with_best(setting) if has_history else []
     started = portfolio_start(study, setting.data.task, sweep.number, best)
-    first = [*best, *([] if started is None else started.points)][: study.brackets[0].trials]
+    first = [*best, *([] if started is None else started.points)]
     if not first:
         return {}
-    of_portfolio = max(0, len(first) - len(best))
-    if of_portfolio:
-        logger.info("begins with %d points of the portfolio", of_portfolio)
+    of_portfolio = len(first) - len(best)
+    if begun := begun_by(study, first, of_portfolio).of_portfolio:
+        logger.info("begins with %d points of the portfolio", begun)
     return write_first_points(store, sweep, first, of_portfolio)
+
+
+def begun_by(study: Study, points: Sequence[Params], of_portfolio: int) -> Kept:
+    """Return the recorded first points that a study has trials for; the last ones, `of_portfolio`, are the portfolio's.
+
+    They begin its first bracket alone.
+    """
+    used = points[: study.brackets[0].trials]
+    return Kept(used, of_portfolio=max(0, len(used) - (len(points) - of_portfolio)))
 
 
 def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params] = ()) -> Beginning | None:

@@ -58,7 +58,8 @@ def replicates_after(study: Study, is_night: bool, recorded: tuple[int, int] | N
 
     def count(trials: int) -> int:
         confirming = wanted.after(trials, recorded)
-        return confirming.trainings + max(0, study.promotion.replicates - confirming.replicates)
+        confirmed = confirming.replicates if confirming.finalists else 0  # of the winner
+        return confirming.trainings + max(0, study.promotion.replicates - confirmed)
 
     search = study.search
     if problem := total_epochs_problem(

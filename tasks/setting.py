@@ -26,7 +26,8 @@ class Workers(Protocol):
 class Setting:
     """The values that all trials of a sweep, or of one rung, share. A rung's trainings halt after the epoch `rung`.
 
-    The budget is that of the search, if the study ends it by more than a number of trials.
+    `first_rung` is the last epoch of the first rung of their round, which may be later than planned. The budget is that
+    of the search, if the study ends it by more than a number of trials.
     """
 
     store: Store
@@ -34,6 +35,7 @@ class Setting:
     study: Study
     data: PreparedData
     rung: int | None = None  # None: no halt
+    first_rung: int | None = None  # None: no rungs
     budget: SearchBudget | None = None
     uses_history: bool = False  # of earlier sweeps
     workers: Workers | None = None  # None: this process trains

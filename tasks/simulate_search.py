@@ -1,21 +1,22 @@
 """Replay search methods on the trials of finished sweeps, which MLflow has: no model is trained."""
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import silent_defaults
 from nightune.tasks.load_study import load_study
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
-from nightune.tasks.tracking.store.records import optional_file
+from nightune.tasks.tracking.store.records import optional_file, whole_records
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
-from nightune.tasks.tracking.trials.trials import finished_trials, read_curve
+from nightune.tasks.tracking.trials.runs import finished_runs, read_result
+from nightune.tasks.tracking.trials.trials import read_curve
 from nightune.tuning.recorded_search import (
     METHODS,
     Mark,
@@ -28,7 +29,7 @@ from nightune.tuning.recorded_search import (
 )
 from nightune.tuning.search.earlier import point_of
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.space_content import space_of
+from nightune.tuning.study.space_content import question_of, space_of
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import listing
 
@@ -37,7 +38,7 @@ FEWEST_TRIALS = 2
 
 @dataclass(frozen=True)
 class Question:
-    """What recorded trials have in common, so that they can be compared: space, objective, epochs and data."""
+    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data."""
 
     space: SearchSpace
     direction: str
@@ -107,9 +108,21 @@ def simulate_search(
 
 
 def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool:
-    """Read the trials of sweeps with their curves; those outside the space of the question are left out."""
-    recordings = [each for sweep in sweeps for each in _recordings(store, question, sweep)]
-    return Pool(question.space, question.direction, question.epochs, tuple(recordings))
+    """Read the trials of sweeps with their curves; those outside the space of the question are left out.
+
+    A trial that a sweep reused is one recording, with the trial that it was copied from.
+    """
+    trained: list[Any] = []  # runs
+    copied: list[Any] = []
+    for sweep in sweeps:
+        for run in finished_runs(store, sweep):
+            (copied if names.REUSED_FROM in run.data.tags else trained).append(run)
+    results = list(whole_records(trained, read_result))
+    copies = {(each.trial.key, each.status): each for each in whole_records(copied, read_result)}
+    known = {(each.trial.key, each.status) for each in results}
+    results += [each for identity, each in copies.items() if identity not in known]
+    recordings = tuple(_recordings(store, question, results))
+    return Pool(question.space, question.direction, question.epochs, recordings)
 
 
 def _replay(
@@ -156,13 +169,12 @@ def _question(store: Store, sweep: Sweep) -> Question:
     space = None if content is None else space_of(content)
     if content is None or space is None:
         raise SweepNotFoundError(f"{sweep.id}: its study is not recorded as it was; name another sweep")
-    key = json.dumps([content["space"], content["objective"], content["search"]["epochs"]], sort_keys=True)
-    epochs = int(content["search"]["epochs"])
-    return Question(space, sweep.direction, sweep.metric, epochs, f"{key} {sweep.data_version}")
+    epochs, key = int(content["search"]["epochs"]), f"{question_of(content)} {sweep.data_version}"
+    return Question(space, sweep.direction, sweep.metric, epochs, key)
 
 
-def _recordings(store: Store, question: Question, sweep: Sweep) -> Iterator[Recording]:
-    for result in finished_trials(store, sweep).values():
+def _recordings(store: Store, question: Question, results: Iterable[TrialResult]) -> Iterator[Recording]:
+    for result in results:
         point = point_of(question.space, {**silent_defaults(), **result.trial.params})
         if point is not None:
             is_whole = result.status is Status.COMPLETED

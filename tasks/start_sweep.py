@@ -128,12 +128,13 @@ def _question(study: Study, data: PreparedData, recipes: Sequence["Recipe"], req
 def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Return the results of the trials that need no training: those of this sweep, and with reuse of earlier ones.
 
-    For a rung they are the results at its end, even if the trials have been trained further since.
+    For a rung they are the results at its end, even if the trials have been trained further since. A search that has
+    ended copies none of an earlier sweep.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     finished = _results_at(setting, trials)
     results = [finished[trial.key] for trial in trials if trial.key in finished]
-    if not study.search.reuse:
+    if not study.search.reuse or (setting.budget is not None and setting.budget.ended_by):
         return results
     missing = {trial.key: trial for trial in trials if trial.key not in finished}
     known, keys = setting.known, list(missing)

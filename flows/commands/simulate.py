@@ -40,7 +40,7 @@ def simulate(
 
         asked = list(map(read_asked, sweeps))
         store = open_existing_store(store_root(), tracking_uri())
-        replays = simulate_search(store, asked, methods.split(","), marks, seeds)
+        replays = simulate_search(store, asked, [each.strip() for each in methods.split(",")], marks, seeds)
     for each in replays:
         print_replay(output(as_json), each)
     if as_json:

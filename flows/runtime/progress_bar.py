@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from nightune.tasks.reporting.events import EpochEnded, PromotionStarted, SweepStarted, TrialEnded
+from nightune.tasks.reporting.events import EpochEnded, PromotionStarted, RungsLeftOut, SweepStarted, TrialEnded
 from nightune.tuning.analysis.failures import failure_signature
 from nightune.tuning.trial import Status, TrialResult
 
@@ -98,6 +98,9 @@ class SweepProgress(logging.Handler):
             self._start(news)
         elif isinstance(news, PromotionStarted):
             self._promote(news)
+        elif isinstance(news, RungsLeftOut) and self._task is not None:
+            planned = self._bar.tasks[self._bar.task_ids.index(self._task)].total
+            self._bar.update(self._task, total=None if planned is None else planned - news.trainings)
         elif isinstance(news, EpochEnded) and self._task is not None:
             self._bar.update(self._task, epoch=f"trial {news.trial} epoch {news.epoch}/{news.epochs}")
         elif isinstance(news, TrialEnded) and self._task is not None:

@@ -45,6 +45,13 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RungsLeftOut:
+    """A round leaves out first rungs: so many of the trainings that were planned at the start are not trained."""
+
+    trainings: int
+
+
+@dataclass(frozen=True, slots=True)
 class PromotionStarted:
     """A promotion starts or knows more: its steps to come, which are trainings with fresh seeds and the judgement."""
 
@@ -53,7 +60,7 @@ class PromotionStarted:
     is_judging: bool = False  # the winner is known
 
 
-News = SweepStarted | EpochEnded | TrialEnded | PromotionStarted
+News = SweepStarted | EpochEnded | TrialEnded | RungsLeftOut | PromotionStarted
 
 
 def announce_sweep(news: SweepStarted) -> None:
@@ -82,13 +89,15 @@ def announce_round(bracket: Bracket, results: int) -> None:
     logger.info("trials %d to %d · proposed from the results of %d trials", bracket.first, last, results)
 
 
-def announce_first_rung(planned: Bracket, bracket: Bracket) -> None:
-    """Announce a round that leaves out first rungs."""
+def announce_first_rung(planned: Bracket, bracket: Bracket, is_new: bool) -> None:
+    """Announce a round that leaves out first rungs; with the trainings left out if that was not known at the start."""
     before, after = planned.rungs[0].epochs, bracket.rungs[0].epochs
     if after > before:
         last = bracket.first + bracket.trials - 1
         text = "trials %d to %d · train to epoch %d at first, not %d: ranks there do not predict later ones"
-        logger.info(text, bracket.first, last, after, before)
+        left_out = sum(rung.trials for rung in planned.rungs) - sum(rung.trials for rung in bracket.rungs)
+        extra = {"news": RungsLeftOut(left_out)} if is_new else None
+        logger.info(text, bracket.first, last, after, before, extra=extra)
 
 
 def announce_epoch(news: EpochEnded) -> None:

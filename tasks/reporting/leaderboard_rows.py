@@ -32,7 +32,13 @@ def believed_numbers(held: Beliefs | None) -> dict[str, object]:
     """Return what a model's search believes, for `--json`; empty without a model."""
     if held is None:
         return {}
-    compared = {"compared": len(held.compared), "within_one": held.within(1), "within_two": held.within(2)}
+    compared = {
+        "proposed": len(held.predictions),
+        "compared": len(held.compared),
+        "is_whole": held.is_whole,
+        "within_one": held.within(1),
+        "within_two": held.within(2),
+    }
     best = None if held.expected is None else {"params": held.point, **asdict(held.expected), "trial": held.trial}
     return {"beliefs": {"best": best, **compared, "correlation": held.correlation}}
 

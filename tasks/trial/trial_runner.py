@@ -39,7 +39,6 @@ from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.search_budget import SearchEndedError
-from nightune.tuning.study.budgets import first_rung
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -148,11 +147,9 @@ class TrialRunner:
 
     def _promotion(self, trial: Trial) -> dict[str, str]:
         """Return the tag of a trial that continues after its first rung."""
-        rung = self._setting.rung
-        if rung is None or not trial.is_searched:
-            return {}
-        first = first_rung(self._setting.study.brackets, trial.number)
-        return {names.PROMOTED_TO: str(rung)} if first is not None and rung > first else {}
+        rung, first = self._setting.rung, self._setting.first_rung
+        is_promoted = rung is not None and first is not None and rung > first and trial.is_searched
+        return {names.PROMOTED_TO: str(rung)} if is_promoted else {}
 
     def write(self, ended: TrialToWrite) -> TrialResult:
         """Write a trained trial with the checkpoint of its best epoch, and announce it."""

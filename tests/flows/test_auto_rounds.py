@@ -35,6 +35,8 @@ def test_rungs_that_predict_nothing_are_left_out_also_after_a_stop(
         report = tune(rounds)
     epochs = [trained(report)[number][1] for number in range(8)]
     assert (sorted(epochs[:4]), epochs[4:]) == ([2, 2, 4, 4], [4, 4, 4, 4])
+    promoted = {each.trial.number for each in report.results if each.trial.promoted_to}
+    assert promoted == {number for number in range(4) if epochs[number] == 4}
     store = open_store(store_root)
     assert client(store).get_run(report.sweep.run_id).data.tags["nightune.first_rungs"] == "4:4"
     assert all_sweeps(store, "flowers")[0].first_rungs == report.sweep.first_rungs == ((4, 4),)

@@ -13,11 +13,12 @@ from nightune.tasks.reporting.events import (
     PromotionStarted,
     SweepStarted,
     announce_epoch,
+    announce_first_rung,
     announce_promotion,
     announce_sweep,
     announce_trial,
 )
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Bracket, Rung, Status, Trial, TrialResult
 
 NAME = "a-study-with-a-long-name-indeed-12"
 
@@ -84,6 +85,19 @@ def test_a_search_that_an_hour_ends_shows_its_time_so_far(shown: SweepProgress) 
     assert "0/?" in line
     assert "0:00:00 so far" in line
     assert "left" not in line
+
+
+def test_rungs_that_a_round_leaves_out_are_no_longer_to_come(shown: SweepProgress) -> None:
+    planned, settled = Bracket((Rung(4, 3), Rung(2, 6)), 4), Bracket((Rung(4, 6),), 4)
+    announce_sweep(SweepStarted("a-0", 8, 0, 12, 0, "val_loss", "minimize"))
+    announce_first_rung(planned, planned, is_new=True)
+    announce_first_rung(planned, settled, is_new=False)  # a resumed sweep has counted without them
+    assert "0/12" in bar(shown)[0]
+    announce_first_rung(planned, settled, is_new=True)
+    assert "0/10" in bar(shown)[0]
+    announce_sweep(SweepStarted("a-0", 8, 0, 12, 0, "val_loss", "minimize", ("hours = 8",)))
+    announce_first_rung(planned, settled, is_new=True)
+    assert "0/?" in bar(shown)[-1]
 
 
 def test_a_promotion_after_a_search_has_a_bar_of_its_own(shown: SweepProgress) -> None:

@@ -91,3 +91,25 @@ def test_the_confirmation_is_part_of_the_epochs_in_total_and_check_says_how_larg
         (5, 3, 30),
     ]
     assert "from 60 trials on" in _confirmation_line(check)[1]
+
+
+def test_what_a_model_believed_when_its_search_ended_is_read_of_all_rounds(
+    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.tasks.tracking.store.store import client, open_store
+
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    text = SMALL_STUDY.replace('"random"\ntrials = 4\nepochs = 2', '"gp"\nepochs = 1\ntotal_epochs = 10')
+    first = tune(small_study, text)
+    assert numbers(first) == list(range(10))  # the third round is not whole
+    assert first.beliefs is not None
+    assert [each.trial for each in first.beliefs.predictions] == list(range(4, 10))
+    store, run = client(open_store(store_root)), first.sweep.run_id
+    store.delete_tag(run, "nightune.predicted")  # as an earlier version left it
+    assert tune(small_study, text).beliefs == first.beliefs
+    store.set_tag(run, "nightune.status", "interrupted")  # as a stop in the confirmation leaves it
+    again = tune(small_study, text)
+    assert (again.beliefs, again.results) == (first.beliefs, first.results)
+    store.delete_tag(run, "nightune.predicted")
+    store.log_text(run, "{", "proposals.json")  # only the first round is known
+    assert tune(small_study, text).beliefs is None

@@ -40,7 +40,7 @@ def test_methods_are_replayed_on_the_trials_of_a_study_or_a_sweep(tuned: Tuned) 
         assert (first["epochs"], whole["epochs"]) == (12, 36)
         assert first["regret"] >= whole["regret"] == 0.0
         assert whole["seconds"] == pytest.approx(sum(each.seconds for each in tuned.report.results))
-    code, _, said = run(tuned.report.sweep.id, "--methods", "random", "--seeds", 2)
+    code, _, said = run(tuned.report.sweep.id, "--methods", "random, gp", "--seeds", 2)
     assert code == 0
     assert "6 recorded points" in said
     assert "fewer than 32" in said

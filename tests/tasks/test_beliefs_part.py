@@ -44,3 +44,11 @@ def test_without_a_model_the_ways_are_listed_where_there_are_several() -> None:
     assert "Trials were proposed in 3 ways" in page.text
     alike = page_of(night([proposed(0, 0.9, "random"), proposed(1, 0.8, "random")]))
     assert "What the search believes" not in alike.text
+
+
+def test_predictions_of_dropped_trials_are_said_to_be_unchecked() -> None:
+    dropped = Prediction(1, EXPECTED, None, has_entered=False)
+    held = Beliefs(None, None, None, (Prediction(2, EXPECTED, 0.95), dropped))
+    text = page_of(believing_night(beliefs=held)).text
+    assert "1 of 1 prediction that could be checked came true" in text
+    assert "1 of 2 trials that the model proposed" in text

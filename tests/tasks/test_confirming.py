@@ -3,13 +3,17 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from nightune.tasks.confirm_finalists import rules, with_rules
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.search_budget import replicates_after
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, read_sweep
-from nightune.tuning.study.sections import ConfirmationSection
+from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.study.sections import ConfirmationSection, PromotionSection
 from tests.tasks.nights import confirmation, log_trial
 
 
@@ -52,3 +56,10 @@ def test_a_confirmation_of_an_earlier_version_stays_as_it_was(store: Store, swee
     assert counts(held) == (5, 3)
     assert counts(setting(store, sweep, data)) == (5, 3)
     assert client(store).get_run(sweep.run_id).data.tags["nightune.confirming"] == "[5, 3]"
+
+
+@pytest.mark.parametrize(("finalists", "trainings"), [(0, 8), (1, 8), (3, 12), (None, 12)])
+def test_a_night_reserves_what_the_confirmation_and_the_gate_train(finalists: int | None, trainings: int) -> None:
+    section, search = ConfirmationSection(finalists=finalists), SearchSection(trials=4, epochs=2)
+    study: Any = SimpleNamespace(confirmation=section, promotion=PromotionSection(replicates=8), search=search)
+    assert replicates_after(study, True)(4) == trainings

@@ -85,6 +85,7 @@ def test_predictions_are_compared_at_the_epochs_that_they_are_of() -> None:
     held[2] = replace(held[2], expected=Expectation(0.5, 0.1, 8))
     found = beliefs(SPACE, held, history, "maximize", (1, 0))
     assert [each.reached for each in found.predictions] == [-history[0].losses[2], -history[1].losses[2], None]
+    assert [each.has_entered for each in found.predictions] == [True, True, False]
     assert len(found.compared) == 2
     assert found.correlation is None
     assert found.expected is not None
@@ -101,7 +102,18 @@ def test_shares_within_deviations_and_ranks_are_counted() -> None:
     assert (found.within(1), found.within(2), len(found.compared)) == (5, 7, 8)
     assert found.correlation == pytest.approx(1.0)
     (line,) = belief_lines(found, str)
-    assert "Of 8 trials" in line
+    assert "Of 8 trials" in line  # one failed
+    assert "68%" in line
+
+
+def test_trials_that_a_rung_has_chosen_are_compared_with_no_share() -> None:
+    made = [Prediction(each, Expectation(0.5, 0.1, 4), 0.55, True) for each in range(3)]
+    dropped = [Prediction(3 + each, Expectation(0.5, 0.1, 4), None, False) for each in range(9)]
+    found = replace(beliefs(SPACE, [], [], "maximize", (1, 0)), predictions=(*made, *dropped))
+    assert not found.is_whole
+    (line,) = belief_lines(found, str)
+    assert line.startswith("3 of 12 trials")
+    assert "%" not in line
 
 
 @pytest.mark.parametrize(

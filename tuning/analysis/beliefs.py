@@ -26,11 +26,15 @@ Text = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was expected of a trial, and the objective that it reached after these epochs; None if it has none there."""
+    """What was expected of a trial, and the objective that it reached after these epochs; None if it has none there.
+
+    `has_entered` is False for a trial without a training to these epochs: dropped at an earlier rung, as a rule.
+    """
 
     trial: int
     expected: Expectation
     reached: float | None
+    has_entered: bool = True
 
     @property
     def deviations(self) -> float:
@@ -56,6 +60,11 @@ class Beliefs:
     def compared(self) -> list[Prediction]:
         """The predictions of trials that have an objective."""
         return [each for each in self.predictions if each.reached is not None]
+
+    @property
+    def is_whole(self) -> bool:
+        """True if each trial entered the rung of its expectation; else those that did are the best of their rounds."""
+        return all(each.has_entered for each in self.predictions)
 
     def within(self, deviations: float) -> int:
         """Return how many trials came within so many standard deviations of what was expected."""
@@ -86,12 +95,17 @@ def beliefs(
     point, expected = found or (None, None)
     trained = next((each.number for each in observations if each.point == point), None)
     predictions = [
-        Prediction(each.number, each.expected, _finite(sign * losses[each.number].get(each.expected.epochs, math.nan)))
+        _prediction(each.number, each.expected, losses[each.number], sign)
         for each in trials
         if each.expected is not None and each.number in losses
     ]
     searched = None if point is None else {name: point[name] for name in space.varying if name in point}
     return Beliefs(searched, expected, trained, tuple(predictions))
+
+
+def _prediction(trial: int, expected: Expectation, losses: Mapping[int, float], sign: float) -> Prediction:
+    reached = sign * losses.get(expected.epochs, math.nan)
+    return Prediction(trial, expected, _finite(reached), expected.epochs in losses)
 
 
 def why_proposed(result: TrialResult, text: Text, reach: Text | None = None) -> str:
@@ -122,13 +136,19 @@ def belief_lines(held: Beliefs, text: Text, reach: Text | None = None) -> list[s
         where = f"the point of trial {held.trial}" if held.trial is not None else f"a new point ({_point(held.point)})"
         lines.append(f"The search expects {_range(held.expected, text, reach)} at best, at {where}.")
     if count := len(held.compared):
-        said = f"Of {count} trials that the model proposed, {held.within(1)} reached what it expected within one "
-        said += (
-            f"standard deviation (68%: {0.68 * count:.0f}) and {held.within(2)} within two (95%: {0.95 * count:.0f})"
-        )
         known = held.correlation
-        lines.append(f"{said}{'' if known is None else f'; rank correlation {known:.2f}'}.")
+        lines.append(f"{_calibration(held, count)}{'' if known is None else f'; rank correlation {known:.2f}'}.")
     return lines
+
+
+def _calibration(held: Beliefs, count: int) -> str:
+    """Compare with the normal distribution only where no rung has chosen among the trials."""
+    one, two = held.within(1), held.within(2)
+    if held.is_whole:
+        said = f"Of {count} trials that the model proposed, {one} reached what it expected within one standard"
+        return f"{said} deviation (68%: {0.68 * count:.0f}) and {two} within two (95%: {0.95 * count:.0f})"
+    said = f"{count} of {len(held.predictions)} trials that the model proposed reached the rung of their expectation"
+    return f"{said}: {one} of these came within one standard deviation of it and {two} within two"
 
 
 def _range(expected: Expectation, text: Text, reach: Text | None) -> str:

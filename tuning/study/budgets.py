@@ -58,11 +58,6 @@ def trial_count(brackets: Iterable[Bracket]) -> int:
     return sum(bracket.trials for bracket in brackets)
 
 
-def first_rung(brackets: Iterable[Bracket], number: int) -> int | None:
-    """Return the epochs of the first rung of a trial's bracket; None for a number beyond the brackets."""
-    return next((each.rungs[0].epochs for each in brackets if number in _numbers(each)), None)
-
-
 def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
     """Return the maximum of trained epochs, without early stopping; a survivor continues from its last rung."""
     cost = 0

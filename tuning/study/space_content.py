@@ -1,5 +1,6 @@
-"""Read a search space back from `Study.content`, as a sweep keeps it."""
+"""Read a search space, and what makes sweeps comparable, back from `Study.content`, as a sweep keeps it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,15 @@ def space_of(content: Mapping[str, Any]) -> SearchSpace | None:
         return SearchSpace(tuple(_dimension(str(name), each) for name, each in held.items()))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def question_of(content: Mapping[str, Any]) -> str:
+    """Return what sweeps have in common whose trials compare: space, objective, epochs and limits of models.
+
+    Limits are part of it, since a model over them has no rank.
+    """
+    parts = [content["space"], content["objective"], content["search"]["epochs"], content.get("limits", {})]
+    return json.dumps(parts, sort_keys=True)
 
 
 def _dimension(name: str, content: Mapping[str, Any]) -> Dimension:

@@ -104,5 +104,7 @@ def _row(night: Night, name: str, results: list[TrialResult]) -> dict[str, Any]:
 def _heading(night: Night, ways: dict[str, list[TrialResult]]) -> str:
     held = night.beliefs
     if held is not None and held.compared:
-        return f"{held.within(1)} of {count(len(held.compared), 'prediction')} came true within one standard deviation"
+        checked = "" if held.is_whole else " that could be checked"
+        said = f"{held.within(1)} of {count(len(held.compared), 'prediction')}{checked}"
+        return f"{said} came true within one standard deviation"
     return f"Trials were proposed in {count(len(ways), 'way')}"

@@ -1,0 +1,38 @@
+"""The trials that are replayed: each once, whatever a later sweep reused of them."""
+
+from dataclasses import replace
+
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.simulate_search import Question, read_pool
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep
+from nightune.tasks.tracking.trials.trial_log import TrialLog
+from nightune.tasks.tracking.trials.trials import copy_as_reused
+from nightune.tuning.search.domains import Choice
+from nightune.tuning.search.search_space import Dimension, SearchSpace
+from nightune.tuning.trial import Status, Trial, TrialResult
+from tests.tasks.conftest import SmallStudy, result_of
+
+SPACE = SearchSpace((Dimension("optimizer", Choice(("sgd", "adam"))),))
+QUESTION = Question(SPACE, "minimize", "val_loss", 2, "same")
+
+
+def train(store: Store, sweep: Sweep, data: PreparedData, number: int, status: Status) -> TrialResult:
+    trial = Trial(number, {"optimizer": "sgd"}, number, f"{number:016}")
+    result = result_of(trial, status=status, best_epoch=0)  # without a checkpoint to copy
+    log = TrialLog(store, sweep, trial, {}, data)
+    log.log_epoch(1, {"val_loss": 0.5})
+    return replace(result, run_id=log.finish(result, None))
+
+
+def test_reused_trials_are_recorded_once_and_others_of_the_same_key_as_often_as_they_were_trained(
+    store: Store, study: SmallStudy, sweep: Sweep, data: PreparedData
+) -> None:
+    whole = train(store, sweep, data, 0, Status.COMPLETED)
+    train(store, sweep, data, 1, Status.FAILED)
+    finish_sweep(store, sweep, "", [])
+    later = open_sweep(store, study, "data-1", True, 3)  # type: ignore[arg-type]
+    copy_as_reused(store, later, whole.trial, whole, data)
+    train(store, later, data, 1, Status.COMPLETED)  # tried again
+    for sweeps, count in (([sweep, later], 3), ([later, sweep], 3), ([later], 2)):
+        assert len(read_pool(store, QUESTION, sweeps).recordings) == count
