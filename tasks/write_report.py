@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from nightune.models.data.storage import preprocessing_files
@@ -38,7 +39,7 @@ from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
-from nightune.tuning.analysis.front import front, volumes
+from nightune.tuning.analysis.front import front, hypervolume
 from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
 from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, known_metric, search_unit
@@ -101,18 +102,18 @@ class SweepReport:
             raise InputError("trial", f"no finished trial {number} ({listing(known, 'finished')})")
         return known[number]
 
-    @property
+    @cached_property
     def front(self) -> list[int]:
         """The numbers of the trials that no other one beats in all objectives; empty with one objective."""
         further = self.sweep.further
         found = front([each for each in self.results if each.is_ranked], self.sweep.direction, further)
         return [each.trial.number for each in found] if further else []
 
-    @property
+    @cached_property
     def hypervolume(self) -> float | None:
-        """The share of the range of all objectives that the front covers; None with one objective."""
+        """The share of the range of all objectives that the front covers; None with one, and where it is too costly."""
         further, results = self.sweep.further, self.results
-        return volumes(results, self.sweep.direction, further)[-1] if further and results else None
+        return hypervolume(results, self.sweep.direction, further) if further and results else None
 
     @property
     def varying(self) -> list[str]:

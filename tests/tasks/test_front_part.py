@@ -61,3 +61,19 @@ def test_rows_and_terminal_mark_the_front() -> None:
     lines = console.export_text().splitlines()
     assert any("latency" in line for line in lines)
     assert sum(" + " in f"{line} " for line in lines if "done" in line) == 3
+
+
+def test_a_share_that_takes_too_long_is_said_and_not_drawn() -> None:
+    from nightune.flows.commands.leaderboard_table import print_leaderboard
+
+    names = [f"o{place}" for place in range(8)]
+    results = [replace(each, further=dict.fromkeys(names, each.objective)) for each in RESULTS]
+    sweep = replace(ACCURACY, further=tuple((name, "minimize") for name in names))
+    page = Page(draw_page(night(results, sweep), Context("a.toml", "sqlite:///a.db")))
+    assert "not computed" in page.text
+    assert "volume" not in page.json["specs"]
+    report = SweepReport("flowers", sweep, tuple(results))
+    assert report.summary()["hypervolume"] is None
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_leaderboard(console, report)
+    assert "not computed" in console.export_text()

@@ -18,6 +18,7 @@ from nightune.tasks.tracking.trials.recorded import (
 from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
+from nightune.tuning.analysis.front import front, volumes
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
@@ -96,6 +97,17 @@ class Night:
     def ranked(self) -> list[TrialResult]:
         """The results with a rank, best first."""
         return [result for result in self.results if result.is_ranked]
+
+    @cached_property
+    def front(self) -> list[TrialResult]:
+        """The trials that no other one beats in all of several objectives, best in the first one first."""
+        further = self.sweep.further
+        return front(self.ranked, self.sweep.direction, further) if further else []
+
+    @cached_property
+    def volumes(self) -> list[float]:
+        """The share of the range of all objectives that the front covers, after each trial; empty if too costly."""
+        return volumes([each.result for each in self.trials], self.sweep.direction, self.sweep.further)
 
     @property
     def full(self) -> list[TrialResult]:
