@@ -36,10 +36,19 @@ def known_metric(metric: str, content: Mapping[str, Any]) -> str:
 
     `content` is that of a study, empty if it is unknown.
     """
+    return metric if metric in _own_metrics(content) else plain_metric(metric)
+
+
+def _own_metrics(content: Mapping[str, Any]) -> set[str]:
+    """Return the names of the curves of the user's functions among all objectives of a study."""
     objective = content.get("objective")
-    reference = str(objective.get("metric", "")) if isinstance(objective, Mapping) else ""
-    named = reference.rpartition(":")[2]
-    return metric if reference != named and metric.endswith(named) else plain_metric(metric)
+    if not isinstance(objective, Mapping):
+        return set()
+    further = objective.get("metrics")
+    references = [objective.get("metric"), *(further if isinstance(further, list | tuple) else ())]
+    of_head = f"{objective['head']}_" if objective.get("head") else ""
+    functions = [str(each).rpartition(":")[2] for each in references if ":" in str(each)]
+    return {f"{VALIDATION_PREFIX}{of_head}{each}" for each in functions}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The part of the report on several objectives: the front of trials that no other one beats in all of them."""
 
+import math
 from typing import Any
 
 from nightune.tasks.reporting.night.figures import ACCENT, DOT, INK, field, frame, values
-from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec, measure_of
+from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec, head_of, measure_of
 from nightune.tasks.reporting.night.phrases import count, recipe
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.front import NOT_COMPUTED, front, hypervolume
@@ -50,9 +51,15 @@ def _measures(night: Night) -> dict[str, Measure]:
     """Return the measures of the further objectives by name."""
     found = {}
     for name, direction in night.sweep.further:
-        scores = [each.further[name] for each in night.ranked if name in each.further]
-        found[name] = measure_of(night.known_metric(name), direction, scores, None, night.has_scaled_target)
+        scores = [each.further[name] for each in _measured(night, name)]
+        known = night.known_metric(name)
+        found[name] = measure_of(known, direction, scores, None, night.has_scaled_target, head_of(name, known))
     return found
+
+
+def _measured(night: Night, name: str) -> list[TrialResult]:
+    """Return the trials with a finite value of a further objective."""
+    return [each for each in night.ranked if math.isfinite(each.further.get(name, math.nan))]
 
 
 def _name(name: str, measure: Measure) -> str:
@@ -73,7 +80,7 @@ def _row(night: Night, measures: dict[str, Measure], result: TrialResult) -> dic
 def _figure(night: Night, name: str, measure: Measure) -> Spec:
     """Return all trials by a further objective and the first, the front in a line."""
     m, further = night.measure, night.sweep.further
-    shown = [each for each in night.ranked if name in each.further]
+    shown = _measured(night, name)
     reach = m.reach([each.objective for each in shown])
     on_front = {each.trial.number for each in night.front}
     across = [each.further[name] for each in shown]
