@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -74,6 +74,12 @@ class LedgerKeeper:
         trial = result.trial
         training = Training(trial.number, trial.replicate, self._clock.stage, result.epochs, result.seconds)
         self._announced[trial.number, trial.replicate] = training
+
+    def settle(self, trials: Iterable[Trial]) -> None:
+        """Let notes stand, of trials whose worker has died with its account: one of a later rung is another one."""
+        for trial in trials:
+            note = self._announced.pop((trial.number, trial.replicate), None)
+            self._trainings += [note] if note is not None else []
 
     def write_if_due(self) -> None:
         """Write the ledger, if it was not written for half a minute."""

@@ -276,6 +276,8 @@ class Feed:
                 announce_trial(result, setting.study.objective.name)
                 if self._ledger is not None:
                     self._ledger.announce(result)
+        if self._ledger is not None:
+            self._ledger.settle(result.trial for result in found.values())
         if budget is not None:
             for trial in sent.trials:
                 budget.settle(trial, found.get(trial.key))

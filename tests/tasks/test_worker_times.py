@@ -1,5 +1,6 @@
 """The time of workers is divided by their own phases, and sums to the wall time of the flow that feeds them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tuning.analysis.ledger import Training
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Trial
 from tests.tasks.nights import result
@@ -133,6 +135,20 @@ def test_a_cohort_tells_its_phases_and_trainings_and_the_ledger_is_whole(setting
     assert held.has_all([result(0, 0.9), result(1, 0.8)])
     assert [share.name for share in held.worker_shares] == NAMES
     assert kept() is None
+
+
+def test_a_rung_whose_account_died_with_its_worker_stays_when_the_next_one_is_told(setting: Setting) -> None:
+    with command_clock(), ledger_kept(setting, "tune"), stage(SEARCH):
+        ledger = kept()
+        assert ledger is not None
+        for number in (0, 1):
+            ledger.announce(replace(result(number, 0.9), epochs=1, seconds=2.0))
+        ledger.settle([result(0, 0.9).trial])  # its worker has died
+        for number in (0, 1):
+            ledger.add(Training(number, 0, SEARCH, 3, 4.0))
+    held = read_ledger(setting.store, setting.sweep)
+    assert held is not None
+    assert sorted((each.trial, each.epochs) for each in held.trainings(SEARCH)) == [(0, 1), (0, 3), (1, 3)]
 
 
 def test_a_training_outside_of_a_cohort_is_not_added_to_its_record(trial: Trial) -> None:
