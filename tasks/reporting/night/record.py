@@ -26,6 +26,7 @@ from nightune.tuning.analysis.metric_values import (
     OF_TARGET,
     OF_UNSCALED,
     MetricValues,
+    is_of_unscaled,
     is_target_scaled,
     known_metric,
 )
@@ -153,8 +154,7 @@ class Night:
         """What tells a score on the sealed rows from those of trials on a scaled target, in words; empty for others."""
         if self.measure.unit:
             return f" {OF_TARGET}"
-        is_loss = self.known_metric(self.sweep.metric) == f"{VALIDATION_PREFIX}loss"
-        return f" {OF_UNSCALED}" if is_loss and self.has_scaled_target else ""
+        return f" {OF_UNSCALED}" if is_of_unscaled(self.sweep.metric, self.origin.content) else ""
 
     @property
     def ranking_rows(self) -> int | None:
