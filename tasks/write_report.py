@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -143,10 +144,11 @@ class SweepReport:
         numbered = enumerate(zip(self.results, why, strict=True), start=1)
         return [self._row(rank, result, varying, on_front, reason) for rank, (result, reason) in numbered]
 
-    def summary(self) -> dict[str, object]:
-        """Return the object that `--json` prints."""
+    def summary(self, chosen: TrialResult | None = None) -> dict[str, object]:
+        """Return the object that `--json` prints; `chosen` is a trial that was asked for, with all of its params."""
         counts = status_counts(self.results)
-        best = self.best
+        best, rows = self.best, self.rows()
+        by_number = {row["trial"]: row for row in rows}
         return {
             "sweep_id": self.sweep.id,
             "study": self.study,
@@ -164,7 +166,8 @@ class SweepReport:
             },
             **({"findings": list(self.findings)} if self.findings else {}),
             **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
-            "rows": self.rows(),
+            "rows": rows,
+            **({} if chosen is None else {"trial": {**by_number[chosen.trial.number], "params": chosen.trial.params}}),
             **({"front": self.front, "hypervolume": self.hypervolume} if self.sweep.further else {}),
             **believed_numbers(self.beliefs),
             **confirmed_numbers(self.confirmation),
@@ -177,7 +180,7 @@ class SweepReport:
             "trial": result.trial.number,
             "status": str(result.status),
             self.sweep.metric: result.objective if result.best_epoch else None,
-            **{name: result.further.get(name) for name, _ in self.sweep.further},
+            **{name: _finite(result.further.get(name)) for name, _ in self.sweep.further},
             **({"is_on_front": result.trial.number in on_front} if self.sweep.further else {}),
             "best_epoch": result.best_epoch,
             "epochs": result.epochs,
@@ -298,6 +301,11 @@ def _standing(store: Store, study: str, sweep: Sweep) -> Standing:
     if champion is not None and champion.tags.get(names.SWEEP) == sweep.id:
         return Standing.CHAMPION
     return Standing.REFUSED if sweep.verdict == Decision.REFUSED else Standing.OPEN
+
+
+def _finite(value: float | None) -> float | None:
+    """Return None for a value that JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def as_csv(rows: Sequence[Row]) -> str:
