@@ -209,7 +209,7 @@ def write_report(setting: Setting) -> SweepReport:
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
     record_results(setting.store, setting.sweep, report.results)
-    if report.hypervolume is not None:
+    if setting.sweep.further and report.results:
         record_front(setting.store, setting.sweep, len(report.front), report.hypervolume)
     write_view(setting.store, setting.sweep, report.by_importance)
     finished = finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())

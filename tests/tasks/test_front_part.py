@@ -10,6 +10,9 @@ from rich.console import Console
 
 from nightune.tasks.reporting.night.front_part import front_part, front_specs
 from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.results import record_front
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.metric_values import known_metric, search_unit
 from nightune.tuning.trial import TrialResult
@@ -112,3 +115,10 @@ def test_values_that_are_not_finite_change_neither_figure_nor_scale() -> None:
     with_more = front_specs(night([*RESULTS, replace(result(4, 0.6), further=further)], SWEEP))
     assert json.loads(json.dumps(with_more["front-0"], allow_nan=False)) == whole["front-0"]
     assert json.loads(json.dumps(with_more["front-1"], allow_nan=False)) == whole["front-1"]
+
+
+def test_the_front_is_recorded_where_its_share_is_not_computed(store: Store, sweep: Sweep) -> None:
+    record_front(store, sweep, 7, None)
+    metrics = client(store).get_run(sweep.run_id).data.metrics
+    assert metrics["front_trials"] == 7
+    assert "hypervolume" not in metrics
