@@ -1,7 +1,6 @@
 """Run one sweep of a study, from its file to the leaderboard: a Prefect flow."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
                 setting = start_sweep(store, study, data, engine, fresh, retry_failed)
                 setting = replace(setting, uses_history=study.search.uses_history(is_night))
             with (
-                ledger_kept(setting, "tune") if cluster is None else nullcontext(),
+                ledger_kept(setting, "tune", is_cluster=cluster is not None),
                 sweep_log(setting, earlier),
                 mark_interrupted_on_error(store, setting.sweep),
                 edits_reported(),

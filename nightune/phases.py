@@ -16,6 +16,7 @@ COMPILING = "compiling"
 VALIDATION = "validation"
 TRACKING = "tracking"
 WAITING = "waiting"
+ABSENT = "absent"  # of a worker of a cluster: before it joined, and after it left
 
 PREPARATION = "preparation"
 SEARCH = "search"

@@ -23,6 +23,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict, record_test_read, test_reads, write_verdict
 from nightune.tuning.analysis.advice import next_steps
+from nightune.tuning.analysis.metric_values import OF_UNSCALED, is_of_unscaled
 from nightune.tuning.analysis.promotion_gate import Candidate, Guard, Rules, Verdict, decide
 from nightune.tuning.trial import TrialResult, trial_key
 from nightune.vocabulary import DEFAULT_THRESHOLD
@@ -91,7 +92,8 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
                 alone=partial(opens_alone, setting.study, dataset),
             )
     guards = (_data_guard(setting, dataset.version), *evidence.guards)
-    limits = Rules(rules.minimum_gain, rules.challenger_margin, setting.study.objective.name)
+    unit = f" {OF_UNSCALED}" if _is_of_unscaled(setting) else ""
+    limits = Rules(rules.minimum_gain, rules.challenger_margin, f"{setting.study.objective.name}{unit}")
     compared = evidence.gain, evidence.baseline, guards, limits, champion is not None
     decision, reason, is_close = decide(*compared)
     return Verdict(
@@ -108,7 +110,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         test_reads=test_reads(store, setting.sweep),
         test_metrics=evidence.metrics,
         notes=(*evidence.notes, *(f"data: {finding}" for finding in setting.data.findings)),
-        values=evidence.values,
+        values=evidence.values and replace(evidence.values, is_unscaled=_is_of_unscaled(setting)),
         advice=next_steps(*compared),
     )
 
@@ -116,6 +118,10 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
 def _asked(setting: Setting, head: Any) -> Asked:
     study = setting.study
     return Asked(study.objective.name, head, own_metric(study), study.limits, study.objective.report)
+
+
+def _is_of_unscaled(setting: Setting) -> bool:
+    return is_of_unscaled(setting.study.objective.name, setting.study.content)
 
 
 def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:

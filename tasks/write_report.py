@@ -2,9 +2,11 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from nightune.models.data.storage import preprocessing_files
@@ -38,7 +40,7 @@ from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
-from nightune.tuning.analysis.front import front, volumes
+from nightune.tuning.analysis.front import front, hypervolume
 from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
 from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, known_metric, search_unit
@@ -101,18 +103,18 @@ class SweepReport:
             raise InputError("trial", f"no finished trial {number} ({listing(known, 'finished')})")
         return known[number]
 
-    @property
+    @cached_property
     def front(self) -> list[int]:
         """The numbers of the trials that no other one beats in all objectives; empty with one objective."""
         further = self.sweep.further
         found = front([each for each in self.results if each.is_ranked], self.sweep.direction, further)
         return [each.trial.number for each in found] if further else []
 
-    @property
+    @cached_property
     def hypervolume(self) -> float | None:
-        """The share of the range of all objectives that the front covers; None with one objective."""
+        """The share of the range of all objectives that the front covers; None with one, and where it is too costly."""
         further, results = self.sweep.further, self.results
-        return volumes(results, self.sweep.direction, further)[-1] if further and results else None
+        return hypervolume(results, self.sweep.direction, further) if further and results else None
 
     @property
     def varying(self) -> list[str]:
@@ -142,10 +144,11 @@ class SweepReport:
         numbered = enumerate(zip(self.results, why, strict=True), start=1)
         return [self._row(rank, result, varying, on_front, reason) for rank, (result, reason) in numbered]
 
-    def summary(self) -> dict[str, object]:
-        """Return the object that `--json` prints."""
+    def summary(self, chosen: TrialResult | None = None) -> dict[str, object]:
+        """Return the object that `--json` prints; `chosen` is a trial that was asked for, with all of its params."""
         counts = status_counts(self.results)
-        best = self.best
+        best, rows = self.best, self.rows()
+        by_number = {row["trial"]: row for row in rows}
         return {
             "sweep_id": self.sweep.id,
             "study": self.study,
@@ -163,7 +166,8 @@ class SweepReport:
             },
             **({"findings": list(self.findings)} if self.findings else {}),
             **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
-            "rows": self.rows(),
+            "rows": rows,
+            **({} if chosen is None else {"trial": {**by_number[chosen.trial.number], "params": chosen.trial.params}}),
             **({"front": self.front, "hypervolume": self.hypervolume} if self.sweep.further else {}),
             **believed_numbers(self.beliefs),
             **confirmed_numbers(self.confirmation),
@@ -176,7 +180,7 @@ class SweepReport:
             "trial": result.trial.number,
             "status": str(result.status),
             self.sweep.metric: result.objective if result.best_epoch else None,
-            **{name: result.further.get(name) for name, _ in self.sweep.further},
+            **{name: _finite(result.further.get(name)) for name, _ in self.sweep.further},
             **({"is_on_front": result.trial.number in on_front} if self.sweep.further else {}),
             "best_epoch": result.best_epoch,
             "epochs": result.epochs,
@@ -205,7 +209,7 @@ def write_report(setting: Setting) -> SweepReport:
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
     record_results(setting.store, setting.sweep, report.results)
-    if report.hypervolume is not None:
+    if setting.sweep.further and report.results:
         record_front(setting.store, setting.sweep, len(report.front), report.hypervolume)
     write_view(setting.store, setting.sweep, report.by_importance)
     finished = finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
@@ -297,6 +301,11 @@ def _standing(store: Store, study: str, sweep: Sweep) -> Standing:
     if champion is not None and champion.tags.get(names.SWEEP) == sweep.id:
         return Standing.CHAMPION
     return Standing.REFUSED if sweep.verdict == Decision.REFUSED else Standing.OPEN
+
+
+def _finite(value: float | None) -> float | None:
+    """Return None for a value that JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def as_csv(rows: Sequence[Row]) -> str:

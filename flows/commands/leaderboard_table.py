@@ -12,6 +12,7 @@ from nightune.flows.runtime.console import print_table
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
+from nightune.tuning.analysis.front import NOT_COMPUTED
 from nightune.tuning.trial import Status, TrialResult, Value
 
 SHOWN_ROWS = 10
@@ -142,8 +143,9 @@ def _marks(report: SweepReport) -> list[str]:
         within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
-    if report.sweep.further and report.hypervolume is not None:
-        covered = f"the front covers {report.hypervolume:.1%} of the range of all objectives"
+    if report.sweep.further:
+        share = report.hypervolume
+        covered = NOT_COMPUTED if share is None else f"the front covers {share:.1%} of the range of all objectives"
         lines.append(f"{ON_FRONT} no other trial is better in all objectives: {len(report.front)} trials; {covered}")
     if not is_confirmed and report.sweep.is_complete:
         lines.append("Not confirmed yet: `nightune promote` trains the best trials again with fresh seeds.")

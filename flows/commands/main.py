@@ -141,11 +141,14 @@ def probe(
     """Suggest a range of learning rates for each optimizer of the study: run a range test of a few seconds for each."""
     with report_errors(), interrupts_remembered(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.reporting.night.stills import refuse_other_picture  # noqa: PLC0415
         from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
 
         load_study(study, seed=seed)  # refuse a bad file before Prefect starts
         if write is not None:
             refuse_bad_copy(study, write)
+        if plot is not None:
+            refuse_other_picture(plot, "plot")
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
@@ -186,7 +189,7 @@ def show(
         report = read_report(store, name, find_sweep(store, name, sweep))
         chosen = None if trial is None else report.trial(trial)
     _show_results(report, as_json, chosen)
-    _show_next_steps(report, study, as_json)
+    _show_next_steps(report, study, as_json, trial=chosen)
 
 
 app.command("list", cls=PlainCommand, epilog=exit_codes("list"))(list_sweeps)
@@ -254,17 +257,23 @@ def _show_results(report: "SweepReport", as_json: bool, trial: "TrialResult | No
 
     console = output(as_json)
     print_leaderboard(console, report)
-    if trial is not None:
+    if trial is not None and trial is not report.winner:  # which the leaderboard prints
         print_trial(console, report, trial)
     print_confirmation(console, report)
     print_importance(console, report)
     print_beliefs(console, report)
 
 
-def _show_next_steps(report: "SweepReport", study_file: Path, as_json: bool, page: "DrawnReport | None" = None) -> None:
+def _show_next_steps(
+    report: "SweepReport",
+    study_file: Path,
+    as_json: bool,
+    page: "DrawnReport | None" = None,
+    trial: "TrialResult | None" = None,
+) -> None:
     from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
     from nightune.tasks.tracking.store.store import store_address  # noqa: PLC0415
 
     print_next_steps(output(as_json), report, study_file, store_address(store_root(), tracking_uri()), page)
     if as_json:
-        print_json(report.summary())
+        print_json(report.summary(trial))

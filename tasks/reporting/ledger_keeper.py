@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -47,7 +47,8 @@ class Counting(Protocol):
 class LedgerKeeper:
     """The ledger of a sweep with the session of this command, whose clock and meter run."""
 
-    def __init__(self, setting: Setting, command: str, clock: Clock, meter: Meter) -> None:
+    def __init__(self, setting: Setting, command: str, clock: Clock, meter: Meter | None) -> None:
+        """`meter` is None where a cluster trains: its machines have counters and prices of their own."""
         self._setting, self._command, self._clock, self._meter = setting, command, clock, meter
         held = read_ledger(setting.store, setting.sweep)
         self._earlier = () if held is None else held.sessions
@@ -75,6 +76,12 @@ class LedgerKeeper:
         training = Training(trial.number, trial.replicate, self._clock.stage, result.epochs, result.seconds)
         self._announced[trial.number, trial.replicate] = training
 
+    def settle(self, trials: Iterable[Trial]) -> None:
+        """Let notes stand, of trials whose worker has died with its account: one of a later rung is another one."""
+        for trial in trials:
+            note = self._announced.pop((trial.number, trial.replicate), None)
+            self._trainings += [note] if note is not None else []
+
     def write_if_due(self) -> None:
         """Write the ledger, if it was not written for half a minute."""
         if time.monotonic() - self._written_at > WRITE_SECONDS:
@@ -88,10 +95,11 @@ class LedgerKeeper:
             began=self._began,
             stages=stages,
             trainings=(*self._trainings, *self._announced.values()),
-            joules=self._meter.joules(),
-            energy_of=self._meter.names,
-            price_per_hour=self._setting.study.limits.price_per_hour,
+            joules=self._meter.joules() if self._meter else None,
+            energy_of=self._meter.names if self._meter else "",
+            price_per_hour=self._setting.study.limits.price_per_hour if self._meter else None,
             workers=workers,
+            is_cluster=self._meter is None,
         )
         ledger = Ledger((*self._earlier, session))
         write_ledger(self._setting.store, self._setting.sweep, ledger, self._is_whole)
@@ -119,7 +127,7 @@ def _began_at() -> float | None:
 
 
 @contextmanager
-def ledger_kept(setting: Setting, command: str) -> Iterator[None]:
+def ledger_kept(setting: Setting, command: str, is_cluster: bool = False) -> Iterator[None]:
     """Keep the sweep's ledger while the block runs; a command that trains nothing on a complete sweep has none.
 
     A promotion, which judges, always has one.
@@ -128,7 +136,8 @@ def ledger_kept(setting: Setting, command: str) -> Iterator[None]:
     if clock is None:
         yield
         return
-    keeper, shows_only = LedgerKeeper(setting, command, clock, _open.meter), setting.sweep.is_complete
+    meter, shows_only = None if is_cluster else _open.meter, setting.sweep.is_complete
+    keeper = LedgerKeeper(setting, command, clock, meter)
     _open.keeper = keeper
     try:
         yield

@@ -91,7 +91,7 @@ class StudyProbe:
 
 
 def write_chart(probe: StudyProbe, file: Path) -> None:
-    """Write the chart, as PNG if that is the suffix, else as SVG; InputError if the file cannot be written."""
+    """Write the chart as its suffix says; InputError if the file cannot be written."""
     try:
         probe.figure.save(file)
     except OSError as error:

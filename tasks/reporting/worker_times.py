@@ -2,14 +2,15 @@
 
 While it feeds them, the flow's own phases tell nothing: its wall time counts as what its workers did, on average. A
 worker is idle from its start to its first cohort, and where none waits for it. What it had under way when it died
-counts as training.
+counts as training. One that joins later, or leaves, has the time in which it was there.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from nightune.phases import IDLE, TRAINING, Clock
+from nightune.phases import ABSENT, IDLE, TRAINING, Clock
+from nightune.tuning.analysis.ledger import mean_count
 
 Phases = dict[str, float]  # phase → seconds
 
@@ -21,14 +22,15 @@ class WorkerTimes:
     clock: Clock
     _spent: dict[str, dict[str, Phases]] = field(default_factory=dict)  # name → stage → phases of ended cohorts
     _busy: dict[str, float] = field(default_factory=dict)  # name → when its cohort began
+    _absent: dict[str, Phases] = field(default_factory=dict)  # name → stage → seconds of feeding without it
+    _left: dict[str, Phases] = field(default_factory=dict)  # name → stage → seconds of feeding when it left
     _fed: dict[str, Phases] = field(default_factory=dict)  # stage → the flow's own phases while it fed workers
     _before: tuple[str, Phases] | None = None  # the stage in which it feeds them now, and its phases until then
 
     @contextmanager
     def feeding(self, names: list[str]) -> Iterator[None]:
-        """Count the block as time of these workers, in the stage that runs."""
-        for name in names:
-            self._spent.setdefault(name, {})
+        """Count the block as time of these workers, and of those that join, in the stage that runs."""
+        self.meet(names)
         self._before = (self.clock.stage, self.clock.read().get(self.clock.stage, {}))
         try:
             yield
@@ -36,6 +38,19 @@ class WorkerTimes:
             for name in list(self._busy):
                 self.end(name, None)
             self._fed, self._before = self._fed_until(self.clock.read()), None
+
+    def meet(self, names: list[str]) -> None:
+        """Note that these workers are there now, and no others."""
+        joined = [name for name in names if name not in self._spent or name in self._left]
+        left = [name for name in self._spent if name not in names and name not in self._left]
+        if not joined and not left:
+            return
+        fed = {stage: sum(own.values()) for stage, own in self._fed_until(self.clock.read()).items()}
+        for name in joined:
+            self._absent[name] = self._absences(name, fed) if name in self._spent else dict(fed)
+            self._left.pop(name, None)
+            self._spent.setdefault(name, {})
+        self._left |= dict.fromkeys(left, fed)
 
     def begin(self, name: str) -> None:
         """Count a worker as busy from now on."""
@@ -60,10 +75,13 @@ class WorkerTimes:
             for name in self._spent
         }
         for stage, own in fed.items():
+            together = [stages_of[stage] for stages_of in workers.values()]
+            count = mean_count(together)
+            if count == 0:
+                continue
             held = {name: max(0.0, seconds - own.get(name, 0.0)) for name, seconds in stages[stage].items()}
-            for phases in (stages_of[stage] for stages_of in workers.values()):
-                for name, seconds in phases.items():
-                    held[name] = held.get(name, 0.0) + seconds / len(workers)
+            for name, seconds in (each for phases in together for each in phases.items() if each[0] != ABSENT):
+                held[name] = held.get(name, 0.0) + seconds / count
             stages[stage] = held
         return stages, workers
 
@@ -76,8 +94,19 @@ class WorkerTimes:
                 held[name] = held.get(name, 0.0) + seconds - before.get(name, 0.0)
         return fed
 
+    def _absences(self, name: str, fed: Phases) -> Phases:
+        """Return the seconds of feeding in which a worker was not there, by stage; `fed` are all until now."""
+        held, left = self._absent.get(name, {}), self._left.get(name, fed)
+        return {stage: held.get(stage, 0.0) + seconds - left.get(stage, 0.0) for stage, seconds in fed.items()}
+
     def _of_worker(self, name: str, stage: str, wall_seconds: float) -> Phases:
         """Return the phases of a worker; they sum to the time in which workers were fed."""
+        absent = min(wall_seconds, self._absences(name, {stage: wall_seconds})[stage])
+        if absent > 0:
+            return {**self._of_present(name, stage, wall_seconds - absent), ABSENT: absent}
+        return self._of_present(name, stage, wall_seconds)
+
+    def _of_present(self, name: str, stage: str, wall_seconds: float) -> Phases:
         spent = dict(self._spent[name].get(stage, {}))
         if name in self._busy and self._before is not None and self._before[0] == stage:
             spent[TRAINING] = spent.get(TRAINING, 0.0) + self.clock.now() - self._busy[name]

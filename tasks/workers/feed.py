@@ -70,6 +70,8 @@ class Feed:
         """Train the trials; return the results by number."""
         while self._waiting or self._sent:
             self._crew.join()
+            if self._ledger is not None:
+                self._ledger.times.meet([worker.name for worker in self._crew.workers])
             for worker in self._crew.workers:
                 if worker.address and worker.name not in self._sent:
                     self._send(worker)
@@ -276,6 +278,8 @@ class Feed:
                 announce_trial(result, setting.study.objective.name)
                 if self._ledger is not None:
                     self._ledger.announce(result)
+        if self._ledger is not None:
+            self._ledger.settle(result.trial for result in found.values())
         if budget is not None:
             for trial in sent.trials:
                 budget.settle(trial, found.get(trial.key))

@@ -10,6 +10,8 @@ import pytest
 
 from nightune.models.errors import InputError
 from nightune.tasks.reporting.events import TrialEnded
+from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.workers import cluster as module
 from tests.cluster import Cluster
 from tests.flows.test_workers import HALVING, recorded
@@ -78,6 +80,11 @@ def test_a_cluster_trains_what_one_process_does_though_a_training_is_killed(
     assert killer.killed, cluster.log()
     assert killer.processes.isdisjoint({os.getpid()})
     cluster.wait_until_idle(10)
+    ledger = read_ledger(open_store(store_root), report.sweep)
+    assert ledger is not None
+    assert ledger.has_all(report.results)
+    assert ledger.sessions[0].is_cluster
+    assert any(share.seconds > 0 for share in ledger.worker_shares)
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "one"))
     monkeypatch.delenv("NIGHTUNE_DASK")
     alone = tune(own_model, engine="fit")

@@ -102,3 +102,23 @@ def test_one_trial_is_found_by_its_number() -> None:
     assert REPORT.trial(1) == RESULTS[1]
     with pytest.raises(InputError, match="no finished trial 9"):
         REPORT.trial(9)
+
+
+def test_a_trial_that_was_asked_for_is_printed_once_and_is_in_the_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows.commands import main
+
+    monkeypatch.setattr(main, "output", lambda _: Console(width=80))
+    for number, count in ((3, 1), (1, 2)):
+        main._show_results(REPORT, False, REPORT.trial(number))
+        assert capsys.readouterr().out.count(" in full") == count
+    chosen: Any = REPORT.summary(REPORT.trial(1))["trial"]
+    assert (chosen["trial"], chosen["params"], chosen["run_id"]) == (1, RESULTS[1].trial.params, "run-1")
+    assert "trial" not in REPORT.summary()
+
+
+def test_a_further_objective_that_is_not_finite_is_null_in_the_json() -> None:
+    sweep = replace(SWEEP, further=(("latency_ms", "minimize"),))
+    slow = replace(RESULTS[0], further={"latency_ms": math.inf})
+    assert replace(REPORT, sweep=sweep, results=(slow,)).rows()[0]["latency_ms"] is None

@@ -2,9 +2,12 @@
 
 import math
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from nightune.models.errors import InputError
 from nightune.models.techniques.learning_rates.range_test import RangeTest
 from nightune.tasks.reporting.probe_chart import POINTS, probe_figure
 
@@ -31,3 +34,10 @@ def test_each_optimizer_has_a_line_that_keeps_its_ends_and_a_mark_at_its_suggest
 
 def test_a_probe_without_a_test_is_an_empty_picture() -> None:
     assert ET.fromstring(probe_figure("a", []).svg).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+@pytest.mark.parametrize("name", ["chart.pdf", "chart", "chart.svg.gz"])
+def test_a_picture_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"\.svg or \.png"):
+        probe_figure("a", [("sgd", falling(40))]).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from nightune.models.training.engine import Compilation
+from nightune.phases import SEARCH
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept, sweep_ledger
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import OvertakenError
 from nightune.tasks.trial.crash_log import Crash, open_crash_log
@@ -25,9 +28,11 @@ from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
 from nightune.tasks.workers.crew import LocalCrew
 from nightune.tasks.workers.feed import Feed
 from nightune.tasks.workers.job import Job, Trained
+from nightune.tuning.analysis.ledger import Training
 from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Status, Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
 
@@ -196,6 +201,7 @@ def test_workers_that_end_before_they_train_are_given_up_and_said(setting: Setti
 
 def test_what_a_dead_worker_had_written_is_not_trained_again(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "results_of", lambda _store, _sweep, sent, _epochs: {sent[0].key: result_of(sent[0])})
+    monkeypatch.setattr(type(setting.study), "limits", Limits(), raising=False)
     died: list[Trial] = []
 
     def dies_once(worker: InventedWorker, job: Job) -> Trained | None:
@@ -205,8 +211,15 @@ def test_what_a_dead_worker_had_written_is_not_trained_again(setting: Setting, m
         return None
 
     crew = InventedCrew(1, dies_once)
-    assert feed(crew, setting, 8) == list(range(8))
+    with command_clock(), ledger_kept(setting, "tune"):
+        ledger = sweep_ledger()
+        assert ledger is not None
+        assert feed(crew, setting, 8) == list(range(8))
+        ledger.add(Training(died[0].number, 0, SEARCH, 9, 1.0))  # of the next rung
     assert died[0].key not in {trial.key for job in crew.jobs[1:] for trial in job.trials}
+    held = read_ledger(setting.store, setting.sweep)
+    assert held is not None
+    assert len([each for session in held.sessions for each in session.trainings]) == 2
 
 
 def test_an_overtaken_cohort_is_sent_again_but_not_for_ever(setting: Setting) -> None:

@@ -1,11 +1,13 @@
 """The time of workers is divided by their own phases, and sums to the wall time of the flow that feeds them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from nightune.phases import (
+    ABSENT,
     COMPILING,
     CONFIRMATION,
     IDLE,
@@ -20,14 +22,17 @@ from nightune.phases import (
 )
 from nightune.tasks.reporting.ledger_keeper import cohort_recorded, command_clock, counted_training, ledger_kept
 from nightune.tasks.reporting.ledger_keeper import sweep_ledger as kept
+from nightune.tasks.reporting.night.accounts import Accounts
+from nightune.tasks.reporting.night.ledger_part import ledger_part
 from nightune.tasks.reporting.worker_times import WorkerTimes
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Trial
-from tests.tasks.nights import result
+from tests.tasks.nights import night, result
 
 NAMES = ["worker-1", "worker-2"]
 
@@ -105,6 +110,51 @@ def test_a_worker_never_has_more_than_the_time_in_which_it_was_fed(time: Time) -
     assert wall_seconds(stages) == pytest.approx(10.0)
 
 
+def test_a_worker_has_the_time_in_which_it_was_there(time: Time) -> None:
+    """200 s of feeding in two stages: one worker all the time, one from 60 s on, gone from 80 s to 120 s."""
+    with clock_running(Clock(time)) as clock:
+        times = WorkerTimes(clock)
+        with stage(SEARCH), times.feeding(NAMES[:1]):
+            times.begin("worker-1")
+            time.seconds = 60.0
+            times.meet(NAMES)
+            times.begin("worker-2")
+            time.seconds = 80.0
+            times.end("worker-2", None)
+            times.meet(NAMES[:1])
+            time.seconds = 100.0
+            times.end("worker-1", {TRAINING: 100.0})
+        with stage(CONFIRMATION), times.feeding(NAMES[:1]):
+            time.seconds = 120.0
+            times.meet(NAMES)
+            times.begin("worker-2")
+            time.seconds = 200.0
+            times.end("worker-2", {TRAINING: 60.0})
+        stages, workers = times.read()
+    assert workers["worker-1"] == {SEARCH: {TRAINING: 100.0, IDLE: 0.0}, CONFIRMATION: {IDLE: 100.0}}
+    assert workers["worker-2"] == {
+        SEARCH: {TRAINING: 20.0, IDLE: 0.0, ABSENT: 80.0},
+        CONFIRMATION: {TRAINING: 60.0, IDLE: 20.0, ABSENT: 20.0},
+    }
+    assert stages[SEARCH] == pytest.approx({TRAINING: 100.0, IDLE: 0.0})
+    assert stages[CONFIRMATION] == pytest.approx({TRAINING: 100.0 * 60 / 180, IDLE: 100.0 * 120 / 180})
+    session = Session("tune", 0.0, stages, workers=workers)
+    assert [session.device_seconds(each) for each in (SEARCH, CONFIRMATION)] == pytest.approx([120.0, 60.0])
+    assert [share.share for share in Ledger((session,)).worker_shares] == pytest.approx([0.5, 0.8])
+
+
+def test_time_without_any_worker_stays_that_of_the_flow(time: Time) -> None:
+    with clock_running(Clock(time)) as clock, stage(SEARCH):
+        times = WorkerTimes(clock)
+        with times.feeding([]):
+            time.seconds = 10.0
+        with times.feeding(NAMES):
+            pass
+        stages, workers = times.read()
+    assert stages[SEARCH] == {IDLE: 10.0}
+    assert Session("tune", 0.0, stages, workers=workers).device_seconds(SEARCH) == 0.0
+
+
 @pytest.fixture
 def setting(store: Store, sweep: Sweep) -> Any:
     study = SimpleNamespace(limits=Limits())
@@ -133,6 +183,39 @@ def test_a_cohort_tells_its_phases_and_trainings_and_the_ledger_is_whole(setting
     assert held.has_all([result(0, 0.9), result(1, 0.8)])
     assert [share.name for share in held.worker_shares] == NAMES
     assert kept() is None
+
+
+def test_a_cluster_has_neither_energy_nor_price(setting: Setting) -> None:
+    priced: Any = SimpleNamespace(limits=Limits(price_per_hour=2.0))
+    with command_clock(), ledger_kept(replace(setting, study=priced), "tune", is_cluster=True), stage(SEARCH):
+        ledger = kept()
+        assert ledger is not None
+        ledger.add(Training(0, 0, SEARCH, 3, 4.0))
+    held = read_ledger(setting.store, setting.sweep)
+    assert held is not None
+    assert held.sessions[0].is_cluster
+    assert (held.joules, held.cost) == (None, None)
+    subject = night([result(0, 0.9)], accounts=Accounts(ledger=held))
+    part = ledger_part(subject)
+    assert part is not None
+    assert [fact.doubt for fact in part["facts"] if "cluster" in fact.doubt] == [
+        "of the machines of a cluster",
+        "the price is of one machine, and a cluster trained",
+    ]
+
+
+def test_a_rung_whose_account_died_with_its_worker_stays_when_the_next_one_is_told(setting: Setting) -> None:
+    with command_clock(), ledger_kept(setting, "tune"), stage(SEARCH):
+        ledger = kept()
+        assert ledger is not None
+        for number in (0, 1):
+            ledger.announce(replace(result(number, 0.9), epochs=1, seconds=2.0))
+        ledger.settle([result(0, 0.9).trial])  # its worker has died
+        for number in (0, 1):
+            ledger.add(Training(number, 0, SEARCH, 3, 4.0))
+    held = read_ledger(setting.store, setting.sweep)
+    assert held is not None
+    assert sorted((each.trial, each.epochs) for each in held.trainings(SEARCH)) == [(0, 1), (0, 3), (1, 3)]
 
 
 def test_a_training_outside_of_a_cohort_is_not_added_to_its_record(trial: Trial) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightune.tuning.analysis.front import dominated_volume, front, losses_of, volumes
+from nightune.tuning.analysis import front as front_module
+from nightune.tuning.analysis.front import dominated_volume, front, hypervolume, losses_of, volumes
 from nightune.tuning.search.domains import Range
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation
@@ -66,13 +67,59 @@ def test_volumes_of_three_objectives_grow_and_equal_a_count_of_random_points(
     assert found == sorted(found)
     assert 0 <= found[-1] <= 1 + 1e-9
     losses = losses_of(results, "maximize", TWO)
-    low, high = losses.min(axis=0), losses.max(axis=0)
+    low, high = losses.min(axis=0), np.array([end_of_box(each) for each in losses.T])
     places = np.where(high > low, (losses - low) / np.where(high > low, high - low, 1), 0)
     drawn = np.random.default_rng(seed).random((4000, 3))
     share = (places[None] <= drawn[:, None]).all(axis=2).any(axis=1).mean()
     assert abs(share - found[-1]) < 0.05
-    best = front(results, "maximize", TWO)
-    assert volumes([*best, *results], "maximize", TWO)[-1] == pytest.approx(found[-1])
+    assert volumes(results[::-1], "maximize", TWO)[-1] == pytest.approx(found[-1])
+    assert hypervolume(results, "maximize", TWO) == pytest.approx(found[-1])
+
+
+def end_of_box(losses: np.ndarray) -> float:
+    worse = sorted(each - losses.min() for each in losses if each > losses.min())
+    within = [each for each in worse if each <= 4 * worse[(len(worse) - 1) // 2]]
+    return float(losses.min() + max(within, default=0.0))
+
+
+def test_an_outlier_does_not_move_the_box() -> None:
+    results = [ended(n, accuracy, size_mb=100 * accuracy**2) for n, accuracy in enumerate((0.5, 0.6, 0.7, 0.8, 0.9))]
+    before = hypervolume(results, "maximize", SIZE)
+    assert before is not None
+    assert hypervolume([*results, ended(5, -1e10, size_mb=1e9)], "maximize", SIZE) == pytest.approx(before)
+    smallest = hypervolume([*results, ended(5, -1e10, size_mb=20.0)], "maximize", SIZE)  # on the front
+    assert smallest is not None
+    assert smallest < 0.8
+
+
+def points_of_a_front(count: int, objectives: int) -> list[TrialResult]:
+    drawn = np.abs(np.random.default_rng(1).normal(size=(count, objectives)))
+    drawn /= np.linalg.norm(drawn, axis=1)[:, None]
+    further = [{f"o{place}": value for place, value in enumerate(each)} for each in drawn[:, 1:]]
+    return [ended(number, first, **more) for number, (first, more) in enumerate(zip(drawn[:, 0], further, strict=True))]
+
+
+def test_each_slice_is_computed_from_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each computed anew, the number of calls is a power of the trials: hours for 100 trials of 6 objectives."""
+    calls = []
+
+    def counted(points: np.ndarray) -> float:
+        calls.append(len(points))
+        return dominated_volume(points)
+
+    monkeypatch.setattr(front_module, "dominated_volume", counted)
+    hypervolume(points_of_a_front(60, 4), "maximize", [(f"o{place}", "maximize") for place in range(3)])
+    assert len(calls) < 60**2 / 2
+
+
+def test_a_volume_that_takes_too_long_is_not_computed() -> None:
+    results = points_of_a_front(61, 6)
+    further = [(f"o{place}", "maximize") for place in range(5)]
+    assert hypervolume(results, "maximize", further) is None
+    assert volumes(results, "maximize", further) == []
+    assert hypervolume(results[:20], "maximize", further) is not None
+    nine = points_of_a_front(5, 9)
+    assert hypervolume(nine, "maximize", [(f"o{place}", "maximize") for place in range(8)]) is None
 
 
 def objectives(point: Mapping[str, Any]) -> tuple[float, float]:

@@ -1,9 +1,9 @@
 """What a sweep cost: the time of each phase, of each trial, optimizer and rung, its energy and its money."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from nightune.phases import ABLATION, AUDIT, COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
+from nightune.phases import ABLATION, ABSENT, AUDIT, COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
 from nightune.tuning.trial import TrialResult
 
 ON_DEVICE = (TRAINING, COMPILING, VALIDATION)
@@ -34,7 +34,8 @@ class Training:
 class Session:
     """The work of one command on a sweep. `began` is in seconds since 1970; `joules` is None without a counter.
 
-    While workers train, the wall time is divided as theirs is, on average over the workers.
+    While workers train, the wall time is divided as theirs is, on average over the workers, by the time in which each
+    was there. A cluster (`is_cluster`) has neither energy nor price: they are of one machine.
     """
 
     command: str
@@ -45,6 +46,7 @@ class Session:
     energy_of: str = ""  # the parts of the machine whose counters were read
     price_per_hour: float | None = None
     workers: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)  # name → stage → phase → s
+    is_cluster: bool = False
 
     @property
     def seconds(self) -> float:
@@ -53,8 +55,9 @@ class Session:
 
     def device_seconds(self, stage: str) -> float:
         """Return the seconds in which devices worked for a stage: those of workers are added, not averaged."""
-        of_workers = sum(_on_device(stages.get(stage, {})) for stages in self.workers.values())
-        mean = of_workers / len(self.workers) if self.workers else 0.0
+        together = [stages.get(stage, {}) for stages in self.workers.values()]
+        of_workers, count = sum(map(_on_device, together)), mean_count(together)
+        mean = of_workers / count if count else 0.0
         return _on_device(self.stages.get(stage, {})) - mean + of_workers
 
 
@@ -99,7 +102,7 @@ class Ledger:
         for name, stages in ((name, stages) for each in self.sessions for name, stages in each.workers.items()):
             held = spent.setdefault(name, [0.0, 0.0])
             held[0] += sum(map(_on_device, stages.values()))
-            held[1] += sum(sum(phases.values()) for phases in stages.values())
+            held[1] += sum(seconds for phases in stages.values() for name, seconds in phases.items() if name != ABSENT)
         return [Share(name, 0, device, device / whole if whole else 0.0) for name, (device, whole) in spent.items()]
 
     @property
@@ -121,7 +124,8 @@ class Ledger:
     def has_all(self, trained: Iterable[TrialResult]) -> bool:
         """True if the commands trained all of these trials and replicates; else the sums are of some commands alone.
 
-        Earlier versions kept no ledger, or none with several workers, and a killed command loses its last seconds.
+        Earlier versions kept no ledger, or none with several workers or a cluster, and a killed command loses its last
+        seconds.
         """
         held = [each for session in self.sessions for each in session.trainings if each.stage not in (ABLATION, AUDIT)]
         known = {(each.trial, each.replicate) for each in held}
@@ -151,6 +155,13 @@ class Ledger:
         if not any(each.is_shared for each in held) or together <= 0:
             return held
         return [_scaled(each, whole / together) for each in held]
+
+
+def mean_count(workers: Sequence[Mapping[str, float]]) -> float:
+    """Return how many workers there were on average: `workers` are the phases of each, all of one sum."""
+    whole = sum(sum(phases.values()) for phases in workers)
+    absent = sum(phases.get(ABSENT, 0.0) for phases in workers)
+    return len(workers) * (1.0 - absent / whole) if whole else float(len(workers))
 
 
 def shares(trainings: Iterable[Training], names: Mapping[int, str]) -> list[Share]:

@@ -31,15 +31,29 @@ def search_unit(metric: str, content: Mapping[str, Any]) -> str:
     return SCALED if known in AS_TRAINED else UNITS
 
 
+def is_of_unscaled(metric: str, content: Mapping[str, Any]) -> bool:
+    """True for a loss whose values on sealed rows are of the unscaled target, and those of trials of a scaled one."""
+    return is_target_scaled(content) and known_metric(metric, content) == f"{VALIDATION_PREFIX}loss"
+
+
 def known_metric(metric: str, content: Mapping[str, Any]) -> str:
     """Return the metric `val_METRIC` of one of several heads; that of a function of the user, and any other, as it is.
 
     `content` is that of a study, empty if it is unknown.
     """
+    return metric if metric in _own_metrics(content) else plain_metric(metric)
+
+
+def _own_metrics(content: Mapping[str, Any]) -> set[str]:
+    """Return the names of the curves of the user's functions among all objectives of a study."""
     objective = content.get("objective")
-    reference = str(objective.get("metric", "")) if isinstance(objective, Mapping) else ""
-    named = reference.rpartition(":")[2]
-    return metric if reference != named and metric.endswith(named) else plain_metric(metric)
+    if not isinstance(objective, Mapping):
+        return set()
+    further = objective.get("metrics")
+    references = [objective.get("metric"), *(further if isinstance(further, list | tuple) else ())]
+    of_head = f"{objective['head']}_" if objective.get("head") else ""
+    functions = [str(each).rpartition(":")[2] for each in references if ":" in str(each)]
+    return {f"{VALIDATION_PREFIX}{of_head}{each}" for each in functions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +66,13 @@ class MetricValues:
     baseline: float
     champion: float | None = None  # None without a comparable champion
     is_own: bool = False  # a function of the user, whatever its name ends in; verdicts before do not say so
+    is_unscaled: bool = False  # a loss, where that of trials is of a scaled target
 
     @property
     def unit(self) -> str:
         """The unit of the values in words; empty for that of no quantity, and for a function of the user."""
+        if self.is_unscaled:
+            return OF_UNSCALED
         return OF_TARGET if not self.is_own and plain_metric(self.metric) in IN_UNITS_OF_TARGET else ""
 
     @classmethod

@@ -1,12 +1,13 @@
 """The part of the report on several objectives: the front of trials that no other one beats in all of them."""
 
+import math
 from typing import Any
 
 from nightune.tasks.reporting.night.figures import ACCENT, DOT, INK, field, frame, values
-from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec, measure_of
+from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec, head_of, measure_of
 from nightune.tasks.reporting.night.phrases import count, recipe
 from nightune.tasks.reporting.night.record import Night
-from nightune.tuning.analysis.front import front, volumes
+from nightune.tuning.analysis.front import NOT_COMPUTED, front, hypervolume
 from nightune.tuning.trial import TrialResult
 
 MOST_ROWS = 30
@@ -16,15 +17,17 @@ COSTS = {"size_mb": "size of the weights in MB", "latency_ms": "latency in ms", 
 
 def front_part(night: Night) -> dict[str, Any] | None:
     """Return what the template draws; None with one objective, or where no trial has all of them."""
-    held = _front(night)
+    held = night.front
     if not held:
         return None
     measures = _measures(night)
-    share = f"{100 * _volumes(night)[-1]:.1f}{SPACE}%"
+    covered = hypervolume(night.results, night.sweep.direction, night.sweep.further)
+    share = NOT_COMPUTED if covered is None else f"which covers {100 * covered:.1f}{SPACE}% of the range"
     said = f"{count(len(held), 'trial')} of {len(night.results)} on the front"
     return {
-        "heading": f"{said}, which covers {share} of the range",
+        "heading": f"{said}, {share}",
         "first": night.measure.full_name,
+        "has_volumes": bool(night.volumes),
         "names": [night.measure.full_name, *(_name(*each) for each in measures.items())],
         "figures": [f"front-{number}" for number in range(len(measures))],
         "alt": [f"Trials by {night.measure.name} and {_name(*each)}, the front a line." for each in measures.items()],
@@ -35,33 +38,28 @@ def front_part(night: Night) -> dict[str, Any] | None:
 
 def front_specs(night: Night) -> dict[str, Spec]:
     """Return a figure for each further objective against the first, and the volume after each trial."""
-    if not _front(night):
+    if not night.front:
         return {}
     measures = _measures(night)
     drawn = {
         f"front-{number}": _figure(night, name, measure) for number, (name, measure) in enumerate(measures.items())
     }
-    return {**drawn, "volume": _progress(night)}
-
-
-def _front(night: Night) -> list[TrialResult]:
-    """Return the front, the best in the first objective first."""
-    further = night.sweep.further
-    return front(night.ranked, night.sweep.direction, further) if further else []
-
-
-def _volumes(night: Night) -> list[float]:
-    ended = [each.result for each in night.trials]
-    return volumes(ended, night.sweep.direction, night.sweep.further)
+    return {**drawn, "volume": _progress(night)} if night.volumes else drawn
 
 
 def _measures(night: Night) -> dict[str, Measure]:
     """Return the measures of the further objectives by name."""
     found = {}
     for name, direction in night.sweep.further:
-        scores = [each.further[name] for each in night.ranked if name in each.further]
-        found[name] = measure_of(night.known_metric(name), direction, scores, None, night.has_scaled_target)
+        scores = [each.further[name] for each in _measured(night, name)]
+        known = night.known_metric(name)
+        found[name] = measure_of(known, direction, scores, None, night.has_scaled_target, head_of(name, known))
     return found
+
+
+def _measured(night: Night, name: str) -> list[TrialResult]:
+    """Return the trials with a finite value of a further objective."""
+    return [each for each in night.ranked if math.isfinite(each.further.get(name, math.nan))]
 
 
 def _name(name: str, measure: Measure) -> str:
@@ -82,9 +80,9 @@ def _row(night: Night, measures: dict[str, Measure], result: TrialResult) -> dic
 def _figure(night: Night, name: str, measure: Measure) -> Spec:
     """Return all trials by a further objective and the first, the front in a line."""
     m, further = night.measure, night.sweep.further
-    shown = [each for each in night.ranked if name in each.further]
+    shown = _measured(night, name)
     reach = m.reach([each.objective for each in shown])
-    on_front = {each.trial.number for each in _front(night)}
+    on_front = {each.trial.number for each in night.front}
     across = [each.further[name] for each in shown]
     ends, other_ends = m.ends(reach, 0.08), measure.ends(across, 0.08)
     rows = [
@@ -125,7 +123,7 @@ def _figure(night: Night, name: str, measure: Measure) -> Spec:
 
 
 def _progress(night: Night) -> Spec:
-    rows = [{"order": order, "share": 100 * share} for order, share in enumerate(_volumes(night), start=1)]
+    rows = [{"order": order, "share": 100 * share} for order, share in enumerate(night.volumes, start=1)]
     x = field("order", scale={"domain": [0, len(rows) + 1], "nice": False}, axis={"title": "trials ended"})
     y = field("share", scale={"zero": True}, axis={"title": None, "labelExpr": f"datum.label + '{SPACE}%'"})
     line = {"type": "line", "interpolate": "step-after", "color": INK, "strokeWidth": 2}

@@ -26,8 +26,8 @@ from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Le
 
 MOST_TRIALS = 10
 OF_SOME = (
-    "Not all trials are in it: earlier versions kept none, or none with --workers, and a command that is killed loses "
-    "its last seconds."
+    "Not all trials are in it: earlier versions kept none, or none with --workers or a cluster, and a command that is "
+    "killed loses its last seconds."
 )
 OPTIMIZER = "optimizer"
 SEARCH_PHASES = {
@@ -143,6 +143,9 @@ def _facts(ledger: Ledger) -> list[Fact]:
     money = "no price" if ledger.cost is None else money_text(ledger.cost)
     on_average = f", on average over {count(len(ledger.worker_shares), 'worker')}" if ledger.worker_shares else ""
     some = "of some commands alone" if by_price else "[limits] price_per_hour names one"
+    is_cluster, of_machine = any(each.is_cluster for each in ledger.sessions), "by this device"
+    if is_cluster:
+        some, of_machine = "the price is of one machine, and a cluster trained", "of the machines of a cluster"
     return [
         Fact(duration(ledger.seconds), "wall time", f"of {commands}, without the time between them"),
         Fact(
@@ -150,7 +153,7 @@ def _facts(ledger: Ledger) -> list[Fact]:
             "device-seconds",
             f"{_percent(ledger.device_share)} of the wall time{on_average}",
         ),
-        Fact(energy, "energy", "by this device" if joules is None else f"of the {parts}, whatever ran there"),
+        Fact(energy, "energy", of_machine if joules is None else f"of the {parts}, whatever ran there"),
         Fact(money, "cost", some if ledger.cost is None else f"at {price} an hour"),
     ]
 

@@ -18,6 +18,7 @@ from nightune.tasks.tracking.trials.recorded import (
 from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
+from nightune.tuning.analysis.front import front, volumes
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
@@ -25,6 +26,7 @@ from nightune.tuning.analysis.metric_values import (
     OF_TARGET,
     OF_UNSCALED,
     MetricValues,
+    is_of_unscaled,
     is_target_scaled,
     known_metric,
 )
@@ -97,6 +99,17 @@ class Night:
         """The results with a rank, best first."""
         return [result for result in self.results if result.is_ranked]
 
+    @cached_property
+    def front(self) -> list[TrialResult]:
+        """The trials that no other one beats in all of several objectives, best in the first one first."""
+        further = self.sweep.further
+        return front(self.ranked, self.sweep.direction, further) if further else []
+
+    @cached_property
+    def volumes(self) -> list[float]:
+        """The share of the range of all objectives that the front covers, after each trial; empty if too costly."""
+        return volumes([each.result for each in self.trials], self.sweep.direction, self.sweep.further)
+
     @property
     def full(self) -> list[TrialResult]:
         """The ranked results that used their budget; where none did, all ranked ones."""
@@ -141,8 +154,7 @@ class Night:
         """What tells a score on the sealed rows from those of trials on a scaled target, in words; empty for others."""
         if self.measure.unit:
             return f" {OF_TARGET}"
-        is_loss = self.known_metric(self.sweep.metric) == f"{VALIDATION_PREFIX}loss"
-        return f" {OF_UNSCALED}" if is_loss and self.has_scaled_target else ""
+        return f" {OF_UNSCALED}" if is_of_unscaled(self.sweep.metric, self.origin.content) else ""
 
     @property
     def ranking_rows(self) -> int | None:

@@ -9,9 +9,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from nightune.models.errors import InputError
 from nightune.tasks.reporting.night.charts_library import VEGA_LITE, vl_convert_module
 from nightune.tasks.reporting.night.measure import Spec
 
+SUFFIXES = (".svg", ".png")
 PNG_COLOURS = 128
 MARGIN = 8  # pixels: fonts are wider than the library measures them
 WIDTH, PANEL_WIDTH = 640, 360  # pixels of a figure, and of one of those that share an axis
@@ -42,8 +44,9 @@ class Still:
         return packed.getvalue()
 
     def save(self, file: str | Path) -> Path:
-        """Write the picture to a file, as PNG if that is its suffix, else as SVG; return its path."""
+        """Write the picture to a .svg or .png file, and return its path; InputError for another suffix."""
         path = Path(file)
+        refuse_other_picture(path, "file")
         if path.suffix.lower() == ".png":
             path.write_bytes(self.png)
         else:
@@ -55,6 +58,12 @@ class Still:
 
     def _repr_svg_(self) -> str:
         return self.svg
+
+
+def refuse_other_picture(file: Path, key: str) -> None:
+    """Raise InputError unless the file's suffix is of a picture that can be written."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise InputError(key, f"{file.name} is no {' or '.join(SUFFIXES)} file; give it one of these suffixes")
 
 
 def still(spec: Spec, style: str, trials: list[Spec]) -> Still:

@@ -54,10 +54,11 @@ def record_results(store: Store, sweep: Sweep, results: Sequence[TrialResult]) -
         mlflow_client.set_tag(sweep.run_id, names.BEST_TRIAL, str(first.trial.number))
 
 
-def record_front(store: Store, sweep: Sweep, trials: int, hypervolume: float) -> None:
-    """Write how many trials are on the front of several objectives, and what it covers, to the sweep's run."""
+def record_front(store: Store, sweep: Sweep, trials: int, hypervolume: float | None) -> None:
+    """Write how many trials are on the front of several objectives, and what it covers if known, to the sweep's run."""
     client(store).log_metric(sweep.run_id, names.FRONT_TRIALS, trials)
-    client(store).log_metric(sweep.run_id, names.HYPERVOLUME, hypervolume)
+    if hypervolume is not None:
+        client(store).log_metric(sweep.run_id, names.HYPERVOLUME, hypervolume)
 
 
 def listed_sweeps(store: Store) -> list[ListedSweep]:
