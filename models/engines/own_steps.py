@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.few_rows import few_rows
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
 from nightune.models.engines.refusals import TRIED_MODELS
@@ -94,7 +95,8 @@ def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folde
 
 
 def _few_rows(dataset: Dataset) -> Dataset:
-    return replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
+    train, validation = (few_rows(dataset, each, ROWS) for each in (dataset.train, dataset.validation))
+    return replace(dataset, train=train, validation=validation)
 
 
 def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:
