@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.few_rows import few_rows
 from nightune.models.engines.make import make_engine, make_same_engine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.settings import StoppingSettings
@@ -119,7 +120,8 @@ def _epoch_seconds(engine: Engine, recipe: Recipe, dataset: Dataset, folder: Pat
     share = min(1.0, MEASURED_EXAMPLES / (len(dataset.train) + len(validation)))
     if share < 1.0:
         count, held_out = (max(1, int(share * len(each))) for each in (dataset.train, validation))
-        dataset = replace(dataset, train=dataset.train.weighing(count), validation=validation.part(slice(held_out)))
+        first = few_rows(dataset, dataset.train, count)
+        dataset = replace(dataset, train=first, validation=few_rows(dataset, validation, held_out))
         engine = make_same_engine(engine, dataset, folder)
     recipe = replace(recipe, stopping=StoppingSettings("none"))
     seconds: list[float] = []

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.few_rows import few_rows
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
 from nightune.models.engines.refusals import TRIED_MODELS
@@ -94,8 +95,8 @@ def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folde
 
 
 def _few_rows(dataset: Dataset) -> Dataset:
-    validation = dataset.without_weights(dataset.validation.part(slice(ROWS)))
-    return replace(dataset, train=dataset.train.weighing(ROWS), validation=validation)
+    validation = few_rows(dataset, dataset.without_weights(dataset.validation), ROWS)
+    return replace(dataset, train=few_rows(dataset, dataset.train, ROWS), validation=validation)
 
 
 def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:

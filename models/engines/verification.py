@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.few_rows import are_first, few_rows
 from nightune.models.engines.costs import COUNTED_RECIPES, PlannedWork, Seconds, cheaper_in_fit
 from nightune.models.engines.make import make_engine, make_same_engine
 from nightune.models.engines.refusals import TRIED_MODELS, refusals_of_sample
@@ -230,19 +231,18 @@ def _trained(
     program is compiled beside the training in `fit`, whose seconds then mean nothing.
     """
     validation = dataset.without_weights(dataset.validation)
-    part = replace(dataset, train=dataset.train.weighing(COMPARED_EXAMPLES), validation=validation)
+    part = replace(dataset, train=few_rows(dataset, dataset.train, COMPARED_EXAMPLES), validation=validation)
     are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
     # An engine of all rows takes the first ones, whatever they weigh, and counts weights of classes in all of them; its
     # models may be built by all of them, too.
-    weights = dataset.train.weights
-    are_first = weights is None or bool(weights[:COMPARED_EXAMPLES].all())
+    is_beginning = are_first(dataset, dataset.train, COMPARED_EXAMPLES)
     reads_rows = any(
         recipe.training.has_class_weights or reads_training_inputs(recipe.architecture, folder) for recipe in recipes
     )
-    if are_few and are_first and not reads_rows:
+    if are_few and is_beginning and not reads_rows:
         compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
     else:
-        part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
+        part = replace(part, validation=few_rows(dataset, validation, COMPARED_EXAMPLES))
         compiled = make_same_engine(engine, part, folder)
     if is_ahead:
         compile_ahead(compiled, recipes[0], part, 1)

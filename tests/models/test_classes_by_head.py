@@ -14,10 +14,8 @@ from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
-from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.gate_question import Question
-from tests.models.conftest import FEW_RULES, in_backend
 
 LOADER = """
 import numpy as np
@@ -39,7 +37,7 @@ from keras import layers
 
 def build(input_shape, output_size):
     inputs = keras.Input(input_shape)
-    x = layers.Conv2D(3, 3, padding="same", activation="tanh")(inputs)
+    x = layers.Conv2D(3, 3, padding="same", activation="tanh", name="trunk")(inputs)
     flat = layers.Flatten()(x)
     made = {
         "kind": layers.Dense(3, activation="softmax"),
@@ -55,26 +53,12 @@ def build(input_shape, output_size):
 TASKS = {"shade": "classification"}
 WEIGHTS = {"kind": "balanced", "shade": {"4": 0.5, "6": 3.0}, "ripe": {"yes": 4.0}}
 PARAMS = {"model.architecture": "net.py:build", "optimizer": "adam", "learning_rate.peak": 0.02, "batch_size.size": 16}
-# what the loader returns, and params
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "a head at positions": ("(x, named)", {"penalty.label_smoothing": 0.1}),
-    "classes by head": ("(x, named)", {"training.class_weight": WEIGHTS}),
-    "one word, rows by head": (
-        "(x, named, own)",
-        {"training.class_weight": "sqrt", "training.loss_weights": {"shade": 2.0, "total": 0.1}},
-    ),
-    "rows of all, word": ("(x, named, own['shade'])", {"training.class_weight": "balanced"}),
-}
-APART = 1e-5
 
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, build_model, make_engine, read_recipe, read_head, save, train
-    global Seeds, TrainingRows, TrainingSettings, graph_key, losses_as_trained, perturbed
-    import keras
-
-    from nightune.models.engines.make import make_engine
+    global build_model, read_recipe, read_head, save
+    global TrainingRows, TrainingSettings, graph_key, losses_as_trained, perturbed
     from nightune.models.networks.architectures import build_model
     from nightune.models.networks.joint_heads import read_head
     from nightune.models.networks.rows_as_trained import losses_as_trained
@@ -83,8 +67,6 @@ def setup_module() -> None:
     from nightune.models.techniques.losses import TrainingSettings
     from nightune.models.training.checkpoint import save
     from nightune.models.training.graph_key import graph_key, perturbed
-    from nightune.models.training.loop import train
-    from nightune.models.training.seeds import Seeds
 
 
 def load(folder: Path, result: str = "(x, named)", **keys: Any) -> Dataset:
@@ -122,72 +104,6 @@ def test_a_number_of_positions_without_a_class_needs_a_head_with_positions(tmp_p
     with pytest.raises(InputError, match=r"several axes.*remove it") as caught:
         load(tmp_path, "(x, {'kind': kind, 'ripe': ripe})", ignore_class=9)
     assert caught.value.key == "data.ignore_class"
-
-
-def by_keras(folder: Path, dataset: Dataset, params: dict[str, Any], epochs: int) -> list[np.ndarray]:
-    """The weights after Keras' own fit, with weights of classes and rows as a dictionary of `sample_weight`."""
-    seeds, recipe = Seeds.from_trial(5), read_recipe(params)
-    started = make_engine("fit", dataset, folder).start(recipe, seeds)
-    model = build_model("net.py:build", {}, dataset.input_shape, dataset.output_size, folder=folder, seed=0)
-    plain: Any = model.nightune_packing.model
-    plain.set_weights(started.model.get_weights())
-    share, weights, targets, losses = params.get("penalty.label_smoothing", 0.0), {}, {}, {}
-    for head in dataset.heads:
-        alone = dataset.of_head(head)
-        known = alone.train.targets.reshape(-1, 4, 4) if head.name == "shade" else alone.train.targets
-        weights[head.name] = np.ones(len(known)) if alone.train.weights is None else alone.train.weights
-        weights[head.name] = weights[head.name].reshape(-1, *[1] * (known.ndim - 1)) * (known >= 0)
-        stated = params.get("training.class_weight", {})
-        own = stated.get(head.name) if isinstance(stated, dict) else stated
-        if own and head.name != "total":
-            weights[head.name] = weights[head.name] * ClassWeights(alone).of(own)[np.maximum(known, 0)]
-        targets[head.name] = known
-        if head.name in ("kind", "shade"):
-            targets[head.name] = keras.utils.to_categorical(np.maximum(known, 0), 3)
-            is_logits = head.name == "shade"
-            losses[head.name] = keras.losses.CategoricalCrossentropy(is_logits, label_smoothing=share)
-    losses |= {"ripe": keras.losses.BinaryCrossentropy(label_smoothing=share), "total": "mse"}
-    factors = {name: params.get("training.loss_weights", {}).get(name, 1.0) for name in losses}
-    plain.compile(keras.optimizers.Adam(0.02), losses, loss_weights=factors)
-    for epoch in range(1, epochs + 1):
-        order = np.random.default_rng([seeds.order, epoch]).permutation(len(dataset.train))
-        y, w = ({name: each[order] for name, each in given.items()} for given in (targets, weights))
-        options = {"batch_size": 16, "epochs": 1, "shuffle": False, "verbose": 0}
-        plain.fit(dataset.train.inputs[order], y, sample_weight=w, **options)
-    return [np.array(weight) for weight in plain.get_weights()]
-
-
-def compare(folder: Path, cases: list[str]) -> dict[str, float]:
-    """The largest difference of a weight from plain Keras', by case and engine of this backend."""
-    found = {}
-    for case in cases:
-        result, more = CASES[case]
-        dataset, params = load(folder, result), {**PARAMS, **more}
-        expected, curves = by_keras(folder, dataset, params, 3), []
-        for name in ("fit", COMPILED_ENGINES[keras.backend.backend()]):
-            engine = make_engine(name, dataset, folder, rules=FEW_RULES)
-            budget: dict[str, Any] = {"epochs": 4, "until": 3, "seed": 5, "monitor": "val_loss"}
-            outcome = train(engine, read_recipe(params), dataset, direction="minimize", **budget)
-            assert outcome.halted is not None
-            pairs = zip(engine.weights(outcome.halted.state), expected, strict=True)
-            found[f"{case} · {name}"] = max(float(np.abs(one - other).max()) for one, other in pairs)
-            curves.append(outcome.curves)
-        for name, curve in curves[0].items():
-            if name.startswith("val_") or name == "loss":
-                np.testing.assert_allclose(curve, curves[1][name], rtol=1e-3, atol=1e-5, err_msg=f"{case} {name}")
-    return found
-
-
-def test_engines_train_as_plain_keras_does(tmp_path: Path) -> None:
-    apart = compare(tmp_path, ["classes by head", "one word, rows by head"])
-    assert max(apart.values()) <= APART, apart
-
-
-@pytest.mark.nights
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_all_engines_train_as_plain_keras_does(backend: str, tmp_path: Path) -> None:
-    apart = in_backend(backend, __name__, "compare(Path(sys.argv[1]), list(CASES))", tmp_path)
-    assert max(apart.values()) <= APART, apart
 
 
 def test_weights_of_classes_are_those_of_each_head(tmp_path: Path) -> None:
