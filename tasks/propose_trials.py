@@ -37,6 +37,9 @@ class Kept:
     of_portfolio: int = 0
 
 
+NOTHING_KEPT = Kept()
+
+
 @step
 def propose_trials(
     study: Study,
@@ -44,7 +47,7 @@ def propose_trials(
     data: PreparedData,
     bracket: Bracket,
     history: Sequence[Observation],
-    kept: Kept,
+    kept: Kept = NOTHING_KEPT,
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 

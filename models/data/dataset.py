@@ -58,9 +58,9 @@ class Examples:
         """Return the examples with the targets of one of several heads, and the weights of its rows."""
         return replace(self, targets=head.targets(self.targets), weights=head.row_weights(self.targets, self.weights))
 
-    def weighing(self, count: int | None = None) -> Self:
-        """Return the examples with a weight above 0, at most the first `count` of them."""
-        return self.part(slice(count) if self.weights is None else np.flatnonzero(self.weights)[:count])
+    def weighing(self) -> Self:
+        """Return the examples with a weight above 0."""
+        return self if self.weights is None else self.part(np.flatnonzero(self.weights))
 
     def __len__(self) -> int:
         return len(self.targets)
