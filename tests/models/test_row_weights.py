@@ -164,7 +164,6 @@ def test_rows_without_weight_are_no_evidence_with_all_that_belongs_to_them() -> 
     np.testing.assert_array_equal(test.groups, [6, 8])
     assert test.table is not None
     assert test.table["a"].tolist() == [1, 3]
-    assert Examples(np.zeros((4, 1)), np.arange(4)).weighing(3).targets.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
