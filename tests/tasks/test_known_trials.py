@@ -81,7 +81,7 @@ def test_the_runs_to_resume_are_those_of_the_trials_that_halted_and_those_that_a
     for number in range(3):
         train(number, HALTED, 2)
     train(3, STOPPED, 2)
-    TrialLog(store, sweep, trial_of(4), {}, data)._open()
+    TrialLog(store, sweep, trial_of(4), {}, data).open()
     known = KnownTrials(store, sweep)
     everything = unfinished_runs(store, sweep)
     found = known.unfinished([trial_of(number) for number in (1, 3, 4, 7)])
