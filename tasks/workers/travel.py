@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from nightune.models.data.storage import EXAMPLE, SEALED
+from nightune.models.data.storage import EXAMPLE, SEALED, mark_left_out
 from nightune.models.kept_code import KeptCode
 from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING
 from nightune.models.user_code import is_reference
@@ -35,7 +35,7 @@ class Travelling:
         """
         store = Store(root, self.job.setting.store.tracking_uri)
         data, code = unpack(self.data, root, store), unpack(self.code, root, store)
-        (data / SEALED).mkdir(exist_ok=True)  # its files stay at home, and no training reads them
+        mark_left_out(data)
         study = self.job.setting.study
         here = study.model_copy(update={"path": code / _mirrored(study.path.resolve())})
         setting = replace(self.job.setting, store=store, study=here)
@@ -43,12 +43,15 @@ class Travelling:
 
 
 def data_parcel(setting: Setting) -> Parcel:
-    """Return the prepared data of a sweep: what trainings read of it, never the rows of the test split."""
+    """Return the prepared data of a sweep: what trainings read of it, never the rows of the test split.
+
+    The copy does not lie in `data/`, where a command on the worker's machine would take it for the whole.
+    """
     folder = setting.data.folder
     files = [file for file in folder.iterdir() if file.suffix == ".npy" or file.name in (PREPROCESSING, EXAMPLE)]
     files.append(folder / DESCRIPTION)
     assert not any(SEALED in file.parts[len(folder.parts) :] for file in files)
-    return pack(f"data/{folder.name}", folder, {file.name: file for file in files})
+    return pack(f"sent-data/{folder.name}", folder, {file.name: file for file in files})
 
 
 def code_parcel(setting: Setting, code: KeptCode) -> Parcel:
