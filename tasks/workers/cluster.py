@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from nightune.models.errors import InputError
 from nightune.models.kept_code import KeptCode, kept_code
 from nightune.settings import read_settings, variables_of_results
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.trials.attempts import own_attempt
 from nightune.tasks.tracking.trials.deaths import Deaths, count_death, trial_in_training
 from nightune.tasks.trial.crash_log import Crash
@@ -227,7 +229,7 @@ class ClusterCrew:
     def _say(self, setting: Setting) -> Sending:
         facts = shared_facts(read_settings().keras_backend)
         mark = leave_mark(setting.store.root)
-        tracking = Tracking(setting.store.tracking_uri, setting.sweep.run_id, setting.store.is_local)
+        tracking = _tracking_of(setting.store, setting.sweep.run_id)
         return Sending(self._flow, self._module, variables_of_results(), facts, setting.study.name, tracking, mark)
 
     def _bring_to_others(self) -> None:
@@ -293,6 +295,13 @@ class ClusterCrew:
             f"{self._address}: {reason}{said}. Finished trials are kept; start the cluster, or `dask worker "
             f"{self._address}` where Nightune is installed, and run the same command again"
         )
+
+
+def _tracking_of(store: Store, sweep_run: str) -> Tracking:
+    """Return what the workers need to know of a store. A database on a server may have its artifacts in a folder."""
+    artifacts = str(client(store).get_run(sweep_run).info.artifact_uri)
+    is_file = not store.is_served or urlsplit(artifacts).scheme in {"", "file"}
+    return Tracking(store.tracking_uri, sweep_run, is_file)
 
 
 def _missing(error: ImportError) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,6 +144,23 @@ def test_deaths_count_for_the_trial_in_training(
     assert over is not None
     assert (over.trial, over.reason, over.is_final) == (0, "limits.seconds is 5", True)
     assert crew.crash(worker, setting, None) == ("SIGKILL", None)
+
+
+@pytest.mark.parametrize(
+    ("address", "artifacts", "is_file"),
+    [
+        ("sqlite:///x.db", "file:///x/artifacts", True),
+        ("postgresql://host/mlflow", "file:///x/artifacts", True),
+        ("http://host:5000", "/x/artifacts", True),
+        ("http://host:5000", "mlflow-artifacts:/1/2/artifacts", False),
+    ],
+)
+def test_results_are_in_files_unless_a_server_keeps_records_and_artifacts(
+    address: str, artifacts: str, is_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = SimpleNamespace(info=SimpleNamespace(artifact_uri=artifacts))
+    monkeypatch.setattr(module, "client", lambda _store: SimpleNamespace(get_run=lambda _run_id: run))
+    assert module._tracking_of(Store(tmp_path, address), "run").is_file is is_file
 
 
 def test_tls_without_a_certificate_is_refused_with_the_remedy() -> None:
