@@ -156,11 +156,14 @@ class ClusterCrew:
         return found
 
     def crash(self, worker: ClusterWorker, setting: Setting, job: Job | None) -> tuple[str, Crash | None]:
-        """Return how a worker ended, and count its death on the run of the trial that it was training."""
+        """Return how a worker ended, and count its death on the run of the trial that it was training.
+
+        A fault of its machine is no trial's death.
+        """
         assert worker.death is not None
         death = worker.death
         trial = next((each for each in (job.trials if job else ()) if each.key == death.key), None)
-        if trial is None and job is not None and not death.key:
+        if trial is None and job is not None and not death.key and not death.is_fault:
             trial = trial_in_training(setting.store, setting.sweep, job.trials, job.attempt)
         if trial is None:
             return death.cause, None

@@ -74,11 +74,15 @@ class HostedStart:
 
 @dataclass(frozen=True)
 class Died:
-    """The end of a training process: why, and of which trial's training, if of any; `limit` is one that it exceeded."""
+    """The end of a training process: why, and of which trial's training, if of any; `limit` is one that it exceeded.
+
+    `is_fault` if its machine failed it, such as by a full disk: no trial has caused that.
+    """
 
     cause: str
     key: str = ""
     limit: str = ""
+    is_fault: bool = False
 
 
 class Lease:

@@ -1,5 +1,6 @@
 """The workers of a cluster as a feed sees them: they come, die and leave; each death counts for the right trial."""
 
+import pickle
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +15,16 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.attempts import own_attempt
+from nightune.tasks.tracking.trials.attempts import own_attempt, run_of_trial
+from nightune.tasks.tracking.trials.deaths import deaths_of
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.workers import cluster as module
 from nightune.tasks.workers.cluster import ClusterCrew, ClusterWorker
 from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
 from nightune.tasks.workers.host import Died
 from nightune.tasks.workers.job import Job
+from nightune.tasks.workers.parcels import pack
+from nightune.tasks.workers.travel import Travelling
 from nightune.tuning.trial import Trial
 from tests.tasks.conftest import SmallStudy
 
@@ -44,7 +48,10 @@ class InventedClient:
     def submit(self, function: Any, *_values: Any, workers: list[str], **_options: Any) -> Any:
         self.leases += workers if function is module.begin else []
         return SimpleNamespace(
-            status="finished", result=lambda timeout: True, release=lambda: self.released.append(workers[0])
+            status="finished",
+            result=lambda timeout: True,
+            release=lambda: self.released.append(workers[0]),
+            add_done_callback=lambda _end: None,
         )
 
 
@@ -60,6 +67,11 @@ def crew(client: InventedClient) -> ClusterCrew:
     made._alone_since = module.time.monotonic()
     look(made)
     return made
+
+
+@pytest.fixture
+def setting(store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData) -> Setting:
+    return Setting(store, sweep, study, data)  # type: ignore[arg-type]
 
 
 def look(crew: ClusterCrew) -> list[str]:
@@ -144,6 +156,27 @@ def test_deaths_count_for_the_trial_in_training(
     assert over is not None
     assert (over.trial, over.reason, over.is_final) == (0, "limits.seconds is 5", True)
     assert crew.crash(worker, setting, None) == ("SIGKILL", None)
+
+
+def test_a_fault_of_a_worker_s_machine_is_no_death_of_a_trial(
+    crew: ClusterCrew, setting: Setting, trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from nightune.tasks.workers import hosted
+
+    def full(_travelling: Travelling, _root: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Travelling, "arrived", full)
+    job = job_of(replace(setting, study=None), trial)
+    nothing = pack("sent-data/none", tmp_path, {})
+    worker = ClusterWorker("a:1", at=FIRST)
+    worker.death = pickle.loads(
+        hosted._answer(pickle.dumps(Travelling(job, nothing, nothing)), tmp_path, lambda _body: None)
+    )
+    TrialLog(setting.store, setting.sweep, trial, {}, setting.data, attempt=job.attempt).open()
+    cause, crash = crew.crash(worker, setting, job)
+    assert ("No space" in cause, crash) == (True, None)
+    assert deaths_of(run_of_trial(setting.store, setting.sweep, trial.key)).count == 0
 
 
 @pytest.mark.parametrize(
