@@ -88,7 +88,8 @@ class ClusterCrew:
         self._dask_settings = ExitStack()
         self._setting: Setting | None = None
         self._sending: Sending | None = None
-        self._parcels: tuple[Parcel, Parcel] | None = None
+        self._parcels: tuple[Parcel, Parcel] | None = None  # data and code
+        self._files_of_code = 0
         self._attempts = 0
         self._looked_at = self._alone_since = 0.0
         self._refused: dict[str, str] = {}  # why, by address
@@ -100,7 +101,9 @@ class ClusterCrew:
         self._setting, self._sending = setting, self._say(setting)
         self._client = self._connect()
         self._client.subscribe_topic(topic_of(self._flow), self._receive)
-        self._parcels = data_parcel(setting), code_parcel(setting, kept_code())
+        code = kept_code()
+        self._parcels = data_parcel(setting), code_parcel(setting, code)
+        self._files_of_code = code.count
         self._alone_since = time.monotonic()
         self._wait_for_workers()
         logger.info("%d workers of the cluster at %s train", self._ready, self._address)
@@ -133,6 +136,7 @@ class ClusterCrew:
     def send(self, worker: ClusterWorker, job: Job) -> Ending:
         """Send a job to a worker that can train; the ending comes into the inbox."""
         assert self._client is not None
+        self._add_later_code()
         assert self._parcels is not None
         message = pickle.dumps(Travelling(replace(job, code=KeptCode()), *self._parcels))
         future = self._submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
@@ -247,6 +251,19 @@ class ClusterCrew:
             upload(parcel, store, run)
         data, code = (replace(parcel, run_id=run) for parcel in self._parcels)
         self._parcels = data, code
+
+    def _add_later_code(self) -> None:
+        """Put the code together again where the flow has kept more since, for functions that a later round uses."""
+        assert self._setting is not None
+        assert self._parcels is not None
+        code = kept_code()
+        if code.count == self._files_of_code:
+            return
+        data, before = self._parcels
+        parcel = replace(code_parcel(self._setting, code, before.folder), run_id=before.run_id)
+        if parcel.run_id:
+            upload(parcel, self._setting.store, parcel.run_id)
+        self._parcels, self._files_of_code = (data, parcel), code.count
 
     def _wait_for_workers(self) -> None:
         """Wait until each worker can train or is refused, for a minute, then for the first one that can.

@@ -54,8 +54,11 @@ def data_parcel(setting: Setting) -> Parcel:
     return pack(f"sent-data/{folder.name}", folder, {file.name: file for file in files})
 
 
-def code_parcel(setting: Setting, code: KeptCode) -> Parcel:
-    """Write the user's code, as the flow has kept it, and the files that it names, into a folder of the store."""
+def code_parcel(setting: Setting, code: KeptCode, earlier: Path | None = None) -> Parcel:
+    """Write the user's code, as the flow has kept it, and the files that it names, into a folder of the store.
+
+    Of the files that it names, those that the folder of an `earlier` parcel has are taken from there.
+    """
     study_file = setting.study.path.resolve()
     content = {study_file: study_file.read_bytes(), **code.sources}
     named = dict(code.digests)
@@ -66,7 +69,8 @@ def code_parcel(setting: Setting, code: KeptCode) -> Parcel:
     for path, each in content.items():
         _place(folder, path).write_bytes(each)
     for path in named:
-        shutil.copyfile(path, _place(folder, path))
+        kept = path if earlier is None else earlier / _mirrored(path)
+        shutil.copyfile(kept if kept.is_file() else path, _place(folder, path))
     files = {_mirrored(path).as_posix(): folder / _mirrored(path) for path in (*content, *named)}
     parcel = pack(f"code/{digest}", folder, files)
     _refuse_changed(setting.study, {path: parcel.digests[_mirrored(path).as_posix()] for path in named}, named)

@@ -41,12 +41,14 @@ class InventedClient:
         self.scheduler = SimpleNamespace(identity=None)
         self.leases: list[str] = []
         self.released: list[str] = []
+        self.messages: list[bytes] = []
 
     def sync(self, _function: Any, **_options: Any) -> dict[str, Any]:
         return {"workers": {place: {"name": place[6:]} for place in self.places}}
 
-    def submit(self, function: Any, *_values: Any, workers: list[str], **_options: Any) -> Any:
+    def submit(self, function: Any, *values: Any, workers: list[str], **_options: Any) -> Any:
         self.leases += workers if function is module.begin else []
+        self.messages += values[1:2] if function is module.train_at else []
         return SimpleNamespace(
             status="finished",
             result=lambda timeout: True,
@@ -194,6 +196,36 @@ def test_results_are_in_files_unless_a_server_keeps_records_and_artifacts(
     run = SimpleNamespace(info=SimpleNamespace(artifact_uri=artifacts))
     monkeypatch.setattr(module, "client", lambda _store: SimpleNamespace(get_run=lambda _run_id: run))
     assert module._tracking_of(Store(tmp_path, address), "run").is_file is is_file
+
+
+def test_code_that_a_later_round_uses_is_sent_too(
+    crew: ClusterCrew,
+    client: InventedClient,
+    setting: Setting,
+    trial: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    code = KeptCode({}, {tmp_path / "first.py": b"first"})
+    monkeypatch.setattr(module, "kept_code", lambda: code)
+    setting.data.folder.mkdir(parents=True)
+    (setting.data.folder / "description.json").write_text("{}")
+    crew._setting = setting
+    crew._parcels = module.data_parcel(setting), module.code_parcel(setting, code)
+    crew._files_of_code = code.count
+
+    def sent() -> list[str]:
+        crew.send(crew.workers[0], job_of(replace(setting, study=None), trial))
+        return sorted(Path(name).name for name in pickle.loads(client.messages[-1]).code.digests)
+
+    assert sent() == ["first.py", "flowers.toml"]
+    before = crew._parcels
+    assert (sent(), crew._parcels) == (["first.py", "flowers.toml"], before)
+    crew._bring_to_others()
+    code.sources[tmp_path / "second.py"] = b"second"
+    assert sent() == ["first.py", "flowers.toml", "second.py"]
+    assert crew._parcels[1].run_id == setting.sweep.run_id
+    assert module.client(setting.store).list_artifacts(setting.sweep.run_id, f"workers/{crew._parcels[1].name}")
 
 
 def test_tls_without_a_certificate_is_refused_with_the_remedy() -> None:

@@ -126,6 +126,8 @@ def test_code_travels_as_it_was_kept_with_the_files_that_it_names(
     assert (here / words.relative_to("/")).read_text() == "a b c"
     assert (mirrored / study.path.name).exists()
     words.write_text("changed")
+    later = code_parcel(setting, replace(code, sources={**code.sources, tmp_path / "late.py": b"late"}), parcel.folder)
+    assert later.digests.items() > parcel.digests.items()
     with pytest.raises(StudyError, match=r"words\.txt"):
         code_parcel(setting, code)
 
