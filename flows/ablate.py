@@ -18,6 +18,7 @@ from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.train_ablation import missing_ablation
 from nightune.tasks.train_cohort import train_cohort
+from nightune.tasks.trial.interrupts import terminations_remembered
 
 COMMAND = "report --train-ablation"
 
@@ -29,7 +30,7 @@ def ablate(study_file: Path, sweep: str | None = None) -> int:
     Return the number of trainings.
     """
     trained = 0
-    with command_clock(), code_kept(), edits_reported():
+    with terminations_remembered(), command_clock(), code_kept(), edits_reported():
         study = load_study(study_file)
         store = open_store(store_root(), tracking_uri())
         with study_lock(store, study.name), without_autologging():

@@ -43,6 +43,7 @@ from nightune.tasks.tracking.sweeps.proposals import (
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
+from nightune.tasks.trial.interrupts import terminations_remembered
 from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
 from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.beliefs import beliefs
@@ -72,7 +73,7 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     A night uses the history of earlier sweeps unless the study says otherwise. Several workers are processes that train
     side by side; one is this process itself. NIGHTUNE_DASK names a cluster whose workers train instead.
     """
-    with command_clock(), code_kept():
+    with terminations_remembered(), command_clock(), code_kept():
         study = load_study(study_file, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
         cluster = read_settings().dask
         refuse_unusable_workers(study, workers, cluster)

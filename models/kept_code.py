@@ -27,6 +27,11 @@ class KeptCode:
     digests: dict[Path, str] = field(default_factory=dict)  # of other files that the code reads
     reported: set[Path] = field(default_factory=set)
 
+    @property
+    def count(self) -> int:
+        """The number of the files so far: none is ever dropped."""
+        return len(self.sources) + len(self.digests)
+
 
 _kept: KeptCode | None = None  # of the process: trials are written in another thread than they are trained in
 

@@ -136,15 +136,18 @@ def measure(
 ) -> Evidence:
     """Open the test split once and measure both sides on the same rows; `record` records the read.
 
-    `alone` opens the candidate's folder in a fresh process.
+    `alone` opens the candidate's folder in a fresh process. UnknownIdError, without a recorded read, if an embedding of
+    the candidate has no row for an id of the data.
     """
-    from nightune.models.networks.row_losses import all_metrics, latency_ms  # noqa: PLC0415 - Keras
+    from nightune.models.networks.embedding_ids import refuse_ids_outside_tables  # noqa: PLC0415 - Keras
+    from nightune.models.networks.row_losses import all_metrics, latency_ms  # noqa: PLC0415
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
+    predictor = Predictor.open(parts_of(candidate.folder))
+    refuse_ids_outside_tables(predictor.model, dataset)  # a worker of a cluster does not see those of the test rows
     test = dataset.test.open(Purpose.GATE, record).weighing()  # rows of weight 0 are no evidence
     raw = test.inputs if test.table is None else test.table
     question = Question.of(dataset, test, asked.metric, asked.head, asked.own)
-    predictor = Predictor.open(parts_of(candidate.folder))
     inputs = predictor.inputs(raw)
     ours = question.side(parts_of(candidate.folder), candidate.siblings, inputs)
     undefined = question.undefined()

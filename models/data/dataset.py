@@ -93,10 +93,13 @@ class SealError(Exception):
 
 
 class SealedExamples:
-    """The sealed test split: its size is known, and only `open` reads its rows and counts the reads."""
+    """The sealed test split: its size is known, and only `open` reads its rows and counts the reads.
 
-    def __init__(self, count: int, read: Callable[[], UnsealedExamples]) -> None:
-        self._count, self._read = count, read
+    `is_here` is False in a copy of the data without these rows.
+    """
+
+    def __init__(self, count: int, read: Callable[[], UnsealedExamples], is_here: bool = True) -> None:
+        self._count, self._read, self.is_here = count, read, is_here
         self.reads = 0
 
     def __len__(self) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EXAMPLE, SEALED = "example.parquet", "sealed"
 PROFILE = "profile.json"  # how columns were read and are distributed; no training reads it
 GROUPS = "test_groups.npy"  # in the sealed folder
+LEFT_OUT = "left_out.txt"  # in the sealed folder of a copy without the test split
 
 # Errors of files that are truncated, or that another version of a library wrote.
 _DAMAGES = (OSError, ValueError, EOFError, KeyError)
@@ -79,7 +80,9 @@ def open_dataset(folder: Path) -> Dataset:
     dataset = Dataset(
         train=read_split(folder, "train"),
         validation=read_split(folder, "validation"),
-        test=SealedExamples(int(sizes["test"]), partial(_read_sealed, folder)),
+        test=SealedExamples(
+            int(sizes["test"]), partial(_read_sealed, folder), is_here=not (folder / SEALED / LEFT_OUT).exists()
+        ),
         task=description["task"],
         classes=None if classes is None else tuple(classes),
         version=description["version"],
@@ -93,6 +96,12 @@ def open_dataset(folder: Path) -> Dataset:
     return dataset.with_folds(
         [(_read_examples(folder, train), _read_examples(folder, held)) for train, held in _fold_names(count)]
     )
+
+
+def mark_left_out(folder: Path) -> None:
+    """Record in a copy of a saved data set that its test split was left out."""
+    (folder / SEALED).mkdir(exist_ok=True)
+    (folder / SEALED / LEFT_OUT).touch()
 
 
 def read_split(folder: Path, name: str) -> Examples:

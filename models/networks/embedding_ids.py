@@ -44,7 +44,10 @@ class _Lookup:
 
 
 def refuse_ids_outside_tables(model: keras.Model, dataset: Dataset) -> None:
-    """Raise an UnknownIdError with layer, split, example and id if an embedding has no row for an id of any split."""
+    """Raise an UnknownIdError with layer, split, example and id if an embedding has no row for an id of any split.
+
+    A test split that is not here is not read.
+    """
     embeddings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
     if not embeddings:
         return
@@ -67,7 +70,10 @@ def _splits(dataset: Dataset) -> Iterator[tuple[str, ArrayTree]]:
     if dataset.ranking_apart is not None:
         yield "ranking", dataset.ranking_apart.inputs
     test: Examples | SealedExamples = dataset.test
-    yield "test", (test.open(Purpose.RANGE, lambda: None) if isinstance(test, SealedExamples) else test).inputs
+    if not isinstance(test, SealedExamples):
+        yield "test", test.inputs
+    elif test.is_here:
+        yield "test", test.open(Purpose.RANGE, lambda: None).inputs
 
 
 class _EnoughError(Exception):

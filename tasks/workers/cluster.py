@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from nightune.models.errors import InputError
 from nightune.models.kept_code import KeptCode, kept_code
 from nightune.settings import read_settings, variables_of_results
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.trials.attempts import own_attempt
 from nightune.tasks.tracking.trials.deaths import Deaths, count_death, trial_in_training
 from nightune.tasks.trial.crash_log import Crash
@@ -86,7 +88,8 @@ class ClusterCrew:
         self._dask_settings = ExitStack()
         self._setting: Setting | None = None
         self._sending: Sending | None = None
-        self._parcels: tuple[Parcel, Parcel] | None = None
+        self._parcels: tuple[Parcel, Parcel] | None = None  # data and code
+        self._files_of_code = 0
         self._attempts = 0
         self._looked_at = self._alone_since = 0.0
         self._refused: dict[str, str] = {}  # why, by address
@@ -98,7 +101,9 @@ class ClusterCrew:
         self._setting, self._sending = setting, self._say(setting)
         self._client = self._connect()
         self._client.subscribe_topic(topic_of(self._flow), self._receive)
-        self._parcels = data_parcel(setting), code_parcel(setting, kept_code())
+        code = kept_code()
+        self._parcels = data_parcel(setting), code_parcel(setting, code)
+        self._files_of_code = code.count
         self._alone_since = time.monotonic()
         self._wait_for_workers()
         logger.info("%d workers of the cluster at %s train", self._ready, self._address)
@@ -131,6 +136,7 @@ class ClusterCrew:
     def send(self, worker: ClusterWorker, job: Job) -> Ending:
         """Send a job to a worker that can train; the ending comes into the inbox."""
         assert self._client is not None
+        self._add_later_code()
         assert self._parcels is not None
         message = pickle.dumps(Travelling(replace(job, code=KeptCode()), *self._parcels))
         future = self._submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
@@ -154,11 +160,14 @@ class ClusterCrew:
         return found
 
     def crash(self, worker: ClusterWorker, setting: Setting, job: Job | None) -> tuple[str, Crash | None]:
-        """Return how a worker ended, and count its death on the run of the trial that it was training."""
+        """Return how a worker ended, and count its death on the run of the trial that it was training.
+
+        A fault of its machine is no trial's death.
+        """
         assert worker.death is not None
         death = worker.death
         trial = next((each for each in (job.trials if job else ()) if each.key == death.key), None)
-        if trial is None and job is not None and not death.key:
+        if trial is None and job is not None and not death.key and not death.is_fault:
             trial = trial_in_training(setting.store, setting.sweep, job.trials, job.attempt)
         if trial is None:
             return death.cause, None
@@ -227,7 +236,7 @@ class ClusterCrew:
     def _say(self, setting: Setting) -> Sending:
         facts = shared_facts(read_settings().keras_backend)
         mark = leave_mark(setting.store.root)
-        tracking = Tracking(setting.store.tracking_uri, setting.sweep.run_id, setting.store.is_local)
+        tracking = _tracking_of(setting.store, setting.sweep.run_id)
         return Sending(self._flow, self._module, variables_of_results(), facts, setting.study.name, tracking, mark)
 
     def _bring_to_others(self) -> None:
@@ -242,6 +251,19 @@ class ClusterCrew:
             upload(parcel, store, run)
         data, code = (replace(parcel, run_id=run) for parcel in self._parcels)
         self._parcels = data, code
+
+    def _add_later_code(self) -> None:
+        """Put the code together again where the flow has kept more since, for functions that a later round uses."""
+        assert self._setting is not None
+        assert self._parcels is not None
+        code = kept_code()
+        if code.count == self._files_of_code:
+            return
+        data, before = self._parcels
+        parcel = replace(code_parcel(self._setting, code, before.folder), run_id=before.run_id)
+        if parcel.run_id:
+            upload(parcel, self._setting.store, parcel.run_id)
+        self._parcels, self._files_of_code = (data, parcel), code.count
 
     def _wait_for_workers(self) -> None:
         """Wait until each worker can train or is refused, for a minute, then for the first one that can.
@@ -293,6 +315,13 @@ class ClusterCrew:
             f"{self._address}: {reason}{said}. Finished trials are kept; start the cluster, or `dask worker "
             f"{self._address}` where Nightune is installed, and run the same command again"
         )
+
+
+def _tracking_of(store: Store, sweep_run: str) -> Tracking:
+    """Return what the workers need to know of a store. A database on a server may have its artifacts in a folder."""
+    artifacts = str(client(store).get_run(sweep_run).info.artifact_uri)
+    is_file = not store.is_served or urlsplit(artifacts).scheme in {"", "file"}
+    return Tracking(store.tracking_uri, sweep_run, is_file)
 
 
 def _missing(error: ImportError) -> str:

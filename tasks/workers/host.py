@@ -36,7 +36,10 @@ class UnusableWorkerError(Exception):
 
 @dataclass(frozen=True)
 class Tracking:
-    """The MLflow store of a flow and the run of its sweep; `is_file` if it is a database in a file."""
+    """The MLflow store of a flow and the run of its sweep.
+
+    `is_file` if the database, or the artifacts, are files that no server of MLflow reads and writes.
+    """
 
     uri: str
     sweep_run: str
@@ -71,11 +74,15 @@ class HostedStart:
 
 @dataclass(frozen=True)
 class Died:
-    """The end of a training process: why, and of which trial's training, if of any; `limit` is one that it exceeded."""
+    """The end of a training process: why, and of which trial's training, if of any; `limit` is one that it exceeded.
+
+    `is_fault` if its machine failed it, such as by a full disk: no trial has caused that.
+    """
 
     cause: str
     key: str = ""
     limit: str = ""
+    is_fault: bool = False
 
 
 class Lease:
@@ -129,11 +136,12 @@ def refuse_other_versions(facts: Mapping[str, object]) -> None:
 
 
 def refuse_unseen_file(sending: Sending) -> None:
-    """Raise UnusableWorkerError where the results are in a file of another machine: SQLite is for one machine."""
+    """Raise UnusableWorkerError where results are in files of another machine: SQLite's, or artifacts."""
     if sending.tracking.is_file and not (sees(sending.mark) and sending.mark.machine == machine()):
         raise UnusableWorkerError(
-            "it is on another machine, and the results are in a file of the command's. Start a server, such as "
-            "`mlflow server --host 0.0.0.0`, and set MLFLOW_TRACKING_URI of the command to its address (docs/stores.md)"
+            "it is on another machine, and the results or their artifacts are in files of the command's. Start a "
+            "server, such as `mlflow server --host 0.0.0.0`, and set MLFLOW_TRACKING_URI of the command to its address "
+            "(docs/stores.md)"
         )
 
 

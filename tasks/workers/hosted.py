@@ -65,7 +65,7 @@ def _answer(message: bytes, root: Path, send: Callable[[bytes], None]) -> bytes:
         job, setting = travelling.arrived(root)
         return pickle.dumps(train_hosted(job, setting, send, place_of(os.getpid())))
     except OSError as error:  # of this machine: others may train on
-        return pickle.dumps(Died(f"{type(error).__name__}: {error}"))
+        return pickle.dumps(Died(f"{type(error).__name__}: {error}", is_fault=True))
     except Exception as error:
         try:
             pickle.loads(sent := pickle.dumps(error))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from nightune.models.data.storage import EXAMPLE, SEALED
+from nightune.models.data.storage import EXAMPLE, SEALED, mark_left_out
 from nightune.models.kept_code import KeptCode
 from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING
 from nightune.models.user_code import is_reference
@@ -35,7 +35,7 @@ class Travelling:
         """
         store = Store(root, self.job.setting.store.tracking_uri)
         data, code = unpack(self.data, root, store), unpack(self.code, root, store)
-        (data / SEALED).mkdir(exist_ok=True)  # its files stay at home, and no training reads them
+        mark_left_out(data)
         study = self.job.setting.study
         here = study.model_copy(update={"path": code / _mirrored(study.path.resolve())})
         setting = replace(self.job.setting, store=store, study=here)
@@ -43,16 +43,22 @@ class Travelling:
 
 
 def data_parcel(setting: Setting) -> Parcel:
-    """Return the prepared data of a sweep: what trainings read of it, never the rows of the test split."""
+    """Return the prepared data of a sweep: what trainings read of it, never the rows of the test split.
+
+    The copy does not lie in `data/`, where a command on the worker's machine would take it for the whole.
+    """
     folder = setting.data.folder
     files = [file for file in folder.iterdir() if file.suffix == ".npy" or file.name in (PREPROCESSING, EXAMPLE)]
     files.append(folder / DESCRIPTION)
     assert not any(SEALED in file.parts[len(folder.parts) :] for file in files)
-    return pack(f"data/{folder.name}", folder, {file.name: file for file in files})
+    return pack(f"sent-data/{folder.name}", folder, {file.name: file for file in files})
 
 
-def code_parcel(setting: Setting, code: KeptCode) -> Parcel:
-    """Write the user's code, as the flow has kept it, and the files that it names, into a folder of the store."""
+def code_parcel(setting: Setting, code: KeptCode, earlier: Path | None = None) -> Parcel:
+    """Write the user's code, as the flow has kept it, and the files that it names, into a folder of the store.
+
+    Of the files that it names, those that the folder of an `earlier` parcel has are taken from there.
+    """
     study_file = setting.study.path.resolve()
     content = {study_file: study_file.read_bytes(), **code.sources}
     named = dict(code.digests)
@@ -63,7 +69,8 @@ def code_parcel(setting: Setting, code: KeptCode) -> Parcel:
     for path, each in content.items():
         _place(folder, path).write_bytes(each)
     for path in named:
-        shutil.copyfile(path, _place(folder, path))
+        kept = path if earlier is None else earlier / _mirrored(path)
+        shutil.copyfile(kept if kept.is_file() else path, _place(folder, path))
     files = {_mirrored(path).as_posix(): folder / _mirrored(path) for path in (*content, *named)}
     parcel = pack(f"code/{digest}", folder, files)
     _refuse_changed(setting.study, {path: parcel.digests[_mirrored(path).as_posix()] for path in named}, named)

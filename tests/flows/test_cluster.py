@@ -90,7 +90,7 @@ def test_a_cluster_trains_what_one_process_does_though_a_training_is_killed(
     alone = tune(own_model, engine="fit")
     assert [result.trial.key for result in report.results] == [result.trial.key for result in alone.results]
     assert recorded(store_root) == recorded(store_root.parent / "one")
-    copies = [path for path in cluster.folder.glob("store-of-*/data/*") if path.is_dir()]
+    copies = [path for path in cluster.folder.glob("store-of-*/sent-data/*") if path.is_dir()]
     assert len(copies) == 2
     assert not [file for copy in copies for file in copy.rglob("test*")]
 

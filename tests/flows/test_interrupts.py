@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nightune.flows.runtime.interrupts import reraise_lost_interrupts
-from nightune.tasks.trial.interrupts import interrupts_remembered, refuse_interrupted
+from nightune.tasks.trial.interrupts import interrupts_remembered, refuse_interrupted, terminations_remembered
 
 SECONDS = 10.0  # maximum; a dropped interrupt that is not re-raised never arrives
 
@@ -64,14 +65,47 @@ def test_a_dropped_interrupt_is_remembered_until_the_block_ends() -> None:
     refuse_interrupted()
 
 
-def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(store_root: Path, small_study: Path) -> None:
-    from nightune.flows.tune import tune
+def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows import tune as flow
 
+    tune = flow.tune
     with interrupts_remembered():
         drop_an_interrupt()
         with pytest.raises(KeyboardInterrupt):
             tune(small_study, engine="fit")
+    with monkeypatch.context() as patch, interrupts_remembered():
+        patch.setattr(flow, "load_study", after_a_dropped_termination(flow.load_study))
+        with pytest.raises(KeyboardInterrupt):
+            tune(small_study, engine="fit")
     assert len(tune(small_study, engine="fit").results) == 4
+
+
+def after_a_dropped_termination(function: Callable[..., Any]) -> Callable[..., Any]:
+    from prefect.exceptions import TerminationSignal
+
+    def call(*values: Any, **options: Any) -> Any:
+        with suppress(TerminationSignal):
+            signal.raise_signal(signal.SIGTERM)
+        return function(*values, **options)
+
+    return call
+
+
+def test_outside_of_a_command_the_handler_of_prefect_stays() -> None:
+    from prefect.utilities.engine import capture_sigterm
+
+    with capture_sigterm():
+        before = signal.getsignal(signal.SIGTERM)
+        with terminations_remembered():
+            assert signal.getsignal(signal.SIGTERM) is before
+        with interrupts_remembered():
+            command = signal.getsignal(signal.SIGTERM)
+            with terminations_remembered():
+                assert signal.getsignal(signal.SIGTERM) is not command
+            assert signal.getsignal(signal.SIGTERM) is command
+    refuse_interrupted()
 
 
 def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """A store with one open sweep, and trials to put in it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -43,6 +43,9 @@ class SmallStudy:
             "objective": {"metric": "val_loss"},
         }
     )
+
+    def model_copy(self, update: dict[str, Any]) -> Self:
+        return replace(self, **update)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The workers of a cluster as a feed sees them: they come, die and leave; each death counts for the right trial."""
 
+import pickle
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +15,16 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.attempts import own_attempt
+from nightune.tasks.tracking.trials.attempts import own_attempt, run_of_trial
+from nightune.tasks.tracking.trials.deaths import deaths_of
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.workers import cluster as module
 from nightune.tasks.workers.cluster import ClusterCrew, ClusterWorker
 from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
 from nightune.tasks.workers.host import Died
 from nightune.tasks.workers.job import Job
+from nightune.tasks.workers.parcels import pack
+from nightune.tasks.workers.travel import Travelling
 from nightune.tuning.trial import Trial
 from tests.tasks.conftest import SmallStudy
 
@@ -36,14 +41,19 @@ class InventedClient:
         self.scheduler = SimpleNamespace(identity=None)
         self.leases: list[str] = []
         self.released: list[str] = []
+        self.messages: list[bytes] = []
 
     def sync(self, _function: Any, **_options: Any) -> dict[str, Any]:
         return {"workers": {place: {"name": place[6:]} for place in self.places}}
 
-    def submit(self, function: Any, *_values: Any, workers: list[str], **_options: Any) -> Any:
+    def submit(self, function: Any, *values: Any, workers: list[str], **_options: Any) -> Any:
         self.leases += workers if function is module.begin else []
+        self.messages += values[1:2] if function is module.train_at else []
         return SimpleNamespace(
-            status="finished", result=lambda timeout: True, release=lambda: self.released.append(workers[0])
+            status="finished",
+            result=lambda timeout: True,
+            release=lambda: self.released.append(workers[0]),
+            add_done_callback=lambda _end: None,
         )
 
 
@@ -59,6 +69,11 @@ def crew(client: InventedClient) -> ClusterCrew:
     made._alone_since = module.time.monotonic()
     look(made)
     return made
+
+
+@pytest.fixture
+def setting(store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData) -> Setting:
+    return Setting(store, sweep, study, data)  # type: ignore[arg-type]
 
 
 def look(crew: ClusterCrew) -> list[str]:
@@ -143,6 +158,74 @@ def test_deaths_count_for_the_trial_in_training(
     assert over is not None
     assert (over.trial, over.reason, over.is_final) == (0, "limits.seconds is 5", True)
     assert crew.crash(worker, setting, None) == ("SIGKILL", None)
+
+
+def test_a_fault_of_a_worker_s_machine_is_no_death_of_a_trial(
+    crew: ClusterCrew, setting: Setting, trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from nightune.tasks.workers import hosted
+
+    def full(_travelling: Travelling, _root: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Travelling, "arrived", full)
+    job = job_of(replace(setting, study=None), trial)
+    nothing = pack("sent-data/none", tmp_path, {})
+    worker = ClusterWorker("a:1", at=FIRST)
+    worker.death = pickle.loads(
+        hosted._answer(pickle.dumps(Travelling(job, nothing, nothing)), tmp_path, lambda _body: None)
+    )
+    TrialLog(setting.store, setting.sweep, trial, {}, setting.data, attempt=job.attempt).open()
+    cause, crash = crew.crash(worker, setting, job)
+    assert ("No space" in cause, crash) == (True, None)
+    assert deaths_of(run_of_trial(setting.store, setting.sweep, trial.key)).count == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "artifacts", "is_file"),
+    [
+        ("sqlite:///x.db", "file:///x/artifacts", True),
+        ("postgresql://host/mlflow", "file:///x/artifacts", True),
+        ("http://host:5000", "/x/artifacts", True),
+        ("http://host:5000", "mlflow-artifacts:/1/2/artifacts", False),
+    ],
+)
+def test_results_are_in_files_unless_a_server_keeps_records_and_artifacts(
+    address: str, artifacts: str, is_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = SimpleNamespace(info=SimpleNamespace(artifact_uri=artifacts))
+    monkeypatch.setattr(module, "client", lambda _store: SimpleNamespace(get_run=lambda _run_id: run))
+    assert module._tracking_of(Store(tmp_path, address), "run").is_file is is_file
+
+
+def test_code_that_a_later_round_uses_is_sent_too(
+    crew: ClusterCrew,
+    client: InventedClient,
+    setting: Setting,
+    trial: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    code = KeptCode({}, {tmp_path / "first.py": b"first"})
+    monkeypatch.setattr(module, "kept_code", lambda: code)
+    setting.data.folder.mkdir(parents=True)
+    (setting.data.folder / "description.json").write_text("{}")
+    crew._setting = setting
+    crew._parcels = module.data_parcel(setting), module.code_parcel(setting, code)
+    crew._files_of_code = code.count
+
+    def sent() -> list[str]:
+        crew.send(crew.workers[0], job_of(replace(setting, study=None), trial))
+        return sorted(Path(name).name for name in pickle.loads(client.messages[-1]).code.digests)
+
+    assert sent() == ["first.py", "flowers.toml"]
+    before = crew._parcels
+    assert (sent(), crew._parcels) == (["first.py", "flowers.toml"], before)
+    crew._bring_to_others()
+    code.sources[tmp_path / "second.py"] = b"second"
+    assert sent() == ["first.py", "flowers.toml", "second.py"]
+    assert crew._parcels[1].run_id == setting.sweep.run_id
+    assert module.client(setting.store).list_artifacts(setting.sweep.run_id, f"workers/{crew._parcels[1].name}")
 
 
 def test_tls_without_a_certificate_is_refused_with_the_remedy() -> None:

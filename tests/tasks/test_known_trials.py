@@ -1,5 +1,6 @@
 """A command reads a sweep once: what it knows since equals what the store holds, and few runs are asked for."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,9 @@ def train(store: Store, sweep: Sweep, data: PreparedData) -> Train:
         log = TrialLog(store, sweep, trial, {}, data)
         for epoch in range(1, epochs + 1):
             log.log_epoch(epoch, {"loss": 1.0, "val_loss": 1.0 / epoch, "updates": epoch, "examples": 3 * epoch})
-        result = result_of(trial, status=status, epochs=epochs, best_epoch=0 if status is FAILED else 1)
+        result = result_of(trial, status=status, epochs=epochs, best_epoch=1)
+        if status is FAILED:
+            result = replace(result, objective=math.nan, best_epoch=0)
         result = replace(result, updates=epochs, examples=3 * epochs)
         return replace(result, run_id=log.finish(result, None))
 
@@ -68,11 +71,22 @@ def test_what_is_read_equals_what_the_store_holds_at_each_rung(store: Store, swe
 def test_what_is_added_equals_what_the_store_holds_at_each_rung(store: Store, sweep: Sweep, train: Train) -> None:
     known = KnownTrials(store, sweep)
     assert known.results() == []
-    for number, status, epochs in ((0, HALTED, 2), (1, HALTED, 2), (1, HALTED, 4), (2, STOPPED, 1)):
+    for number, status, epochs in ((0, HALTED, 2), (1, HALTED, 2), (1, HALTED, 4), (2, STOPPED, 1), (3, FAILED, 0)):
         known.add(train(number, status, epochs))
         assert {result.trial.key: result for result in known.results()} == finished_trials(store, sweep)
         for rung in (2, 4, 8):
             assert known.results_at(rung) == in_store(store, sweep, rung)
+
+
+def test_a_trial_that_failed_after_a_rung_is_at_each_rung_as_the_store_holds_it(
+    store: Store, sweep: Sweep, train: Train
+) -> None:
+    known = KnownTrials(store, sweep)
+    for status, epochs in ((HALTED, 2), (HALTED, 4), (FAILED, 0)):
+        known.add(train(0, status, epochs))
+    found = {rung: known.results_at(rung) for rung in (2, 3, 4, 8)}
+    assert found == {rung: in_store(store, sweep, rung) for rung in found}
+    assert [found[rung][trial_of(0).key].status for rung in (2, 4, 8)] == [HALTED, HALTED, FAILED]
 
 
 def test_the_runs_to_resume_are_those_of_the_trials_that_halted_and_those_that_a_kill_left(

@@ -1,5 +1,7 @@
 """The guards that require only descriptions and numbers."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from nightune.tasks.gate_guards import (
     check_size,
     note_equal_models,
 )
+from nightune.tasks.measure_candidate import Asked, Contender, measure
 from nightune.tuning.analysis.metric_gain import Side
 from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
@@ -75,6 +78,36 @@ def test_a_change_that_breaks_callers_of_the_champion_fails(
 )
 def test_a_change_that_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
     assert check_schema(candidate, champion).passed
+
+
+def test_a_candidate_without_a_row_for_an_id_of_the_test_rows_is_refused_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import keras
+
+    from nightune.models.data.dataset import Dataset, Examples, SealedExamples, UnsealedExamples
+    from nightune.models.networks.embedding_ids import UnknownIdError
+    from nightune.models.serving.predictor import Predictor
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Embedding(6, 2)])
+    monkeypatch.setattr(Predictor, "open", lambda _folder: SimpleNamespace(model=model))
+    seen, unseen = (np.array([[low], [low + 1]], np.int32) for low in (4, 5))
+    targets = np.array([0, 1], np.int32)
+    sealed = SealedExamples(2, lambda: UnsealedExamples(unseen, targets))
+    known = Examples(seen, targets)
+    dataset = Dataset(known, known, sealed, "binary", (0, 1), "0" * 16, (), None, {})
+    recorded: list[str] = []
+    with pytest.raises(UnknownIdError, match="test split"):
+        measure(
+            dataset,
+            Asked("val_loss", None),  # type: ignore[arg-type]
+            PromotionSection(),
+            Contender(tmp_path, ()),
+            None,
+            lambda: recorded.append("read"),
+            alone=lambda _folder, _test: pytest.fail("was opened"),
+        )
+    assert recorded == []
 
 
 def test_limits_apply_only_where_they_are_set() -> None:

@@ -18,7 +18,7 @@ from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.promote_model import Promotion, Request, promote_model
-from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import start_sweep
 from nightune.tasks.tracking.registry import registry
@@ -122,7 +122,7 @@ def trained(store: Store, folder: Path, text: str) -> Setting:
     """A complete sweep with its replicates, created by the steps of the flow without Prefect."""
     setting = started(store, folder, text)
     study, one = setting.study, Bracket((Rung(1, setting.study.search.epochs),))
-    trials = propose_trials.fn(study, setting.sweep.number, setting.data, one, [])
+    trials = propose_trials.fn(study, setting.sweep.number, setting.data, one, [], Kept())
     train_cohort.fn(setting, trials)
     train_cohort.fn(setting, missing_replicates(setting, finalists(setting)))
     write_report.fn(setting)

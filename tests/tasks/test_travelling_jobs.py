@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.attempts import own_attempt
+from nightune.tasks.workers.job import Job
 from nightune.tasks.workers.marks import leave_mark, sees
 from nightune.tasks.workers.parcels import Parcel, pack, unpack, upload
-from nightune.tasks.workers.travel import code_parcel, data_parcel, refuse_fixed_places
+from nightune.tasks.workers.travel import Travelling, code_parcel, data_parcel, refuse_fixed_places
 from nightune.tuning.errors import StudyError
 from tests.tasks.conftest import SmallStudy
 
@@ -72,6 +75,40 @@ def test_the_test_split_stays_where_it_is(
     assert set(data_parcel(setting).digests) == {"train_inputs.npy", "train_targets.npy", "description.json"}
 
 
+def test_a_worker_checks_ids_in_the_splits_that_have_come_and_its_copy_is_no_data_of_a_store(
+    store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData, tmp_path: Path
+) -> None:
+    import keras
+
+    from nightune.models.data.dataset import Purpose
+    from nightune.models.data.loading import load_dataset
+    from nightune.models.data.settings import DataSettings
+    from nightune.models.data.storage import open_dataset, save_dataset
+    from nightune.models.networks.embedding_ids import UnknownIdError, refuse_ids_outside_tables
+
+    (tmp_path / "words.py").write_text(
+        "import numpy as np\n\ndef load():\n    ids = np.arange(360).reshape(120, 3) % 6\n"
+        "    return ids, ids[:, 0] % 2\n"
+    )
+    folder = save_dataset(load_dataset(DataSettings("words.py:load"), tmp_path), store.root / "data")
+    setting = Setting(store, sweep, study, replace(data, folder=folder))  # type: ignore[arg-type]
+    job = Job(setting, (), (), own_attempt(1), KeptCode(), 20, None, datetime(2026, 1, 1))
+    travelling = Travelling(job, data_parcel(setting), code_parcel(setting, KeptCode()))
+    _, here = travelling.arrived(tmp_path / "worker")
+    assert not (tmp_path / "worker" / "data").exists()
+
+    def model(rows: int) -> keras.Model:
+        return keras.Sequential([keras.Input((3,)), keras.layers.Embedding(rows, 2)])
+
+    copy = open_dataset(here.data.folder)
+    refuse_ids_outside_tables(model(6), copy)
+    with pytest.raises(UnknownIdError):
+        refuse_ids_outside_tables(model(5), copy)
+    with pytest.raises(DamagedDataError):
+        copy.test.open(Purpose.GATE, lambda: None)
+    assert len(open_dataset(folder).test.open(Purpose.GATE, lambda: None)) == len(copy.test)
+
+
 def test_code_travels_as_it_was_kept_with_the_files_that_it_names(
     store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData, tmp_path: Path
 ) -> None:
@@ -89,6 +126,8 @@ def test_code_travels_as_it_was_kept_with_the_files_that_it_names(
     assert (here / words.relative_to("/")).read_text() == "a b c"
     assert (mirrored / study.path.name).exists()
     words.write_text("changed")
+    later = code_parcel(setting, replace(code, sources={**code.sources, tmp_path / "late.py": b"late"}), parcel.folder)
+    assert later.digests.items() > parcel.digests.items()
     with pytest.raises(StudyError, match=r"words\.txt"):
         code_parcel(setting, code)
 

@@ -89,7 +89,8 @@ class KnownTrials:
     def _at(self, key: str, epochs: int) -> TrialResult | None:
         result, run = self._results.get(key), self._with_rungs.get(key)
         if key in self._added:
-            is_further = result is not None and result.epochs > epochs  # for another bracket
+            # Trained further for another bracket, or failed after a rung, which its run still has.
+            is_further = result is not None and (result.epochs > epochs or result.status is Status.FAILED)
             run = self._run(result.run_id) if result is not None and is_further else None
         if run is not None:
             return next(whole_records([run], lambda held: result_at(self._store, held, epochs)), None)
