@@ -37,6 +37,7 @@ from nightune.tasks.trial.model_limits import ModelLimits, OverLimitError
 from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
 from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
 from nightune.tasks.trial.trainer import Trainer
+from nightune.tasks.trial.turns import run_in_turn, run_side_by_side
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.search_budget import SearchEndedError
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -117,9 +118,9 @@ class TrialRunner:
         with BackgroundWriter[TrialResult]() as writer:
             trainings = [partial(self._train_and_submit, writer, trial) for trial in trials]
             if any(reads_earlier_curves(trial) for trial in trials):
-                _run_in_turn(self._trainer.engine, trainings)
+                run_in_turn(self._trainer.engine, trainings)
             else:
-                _run_side_by_side(self._trainer.engine, trainings)
+                run_side_by_side(self._trainer.engine, trainings)
             return writer.results()
 
     def _runs_to_resume(self, trials: Sequence[Trial]) -> Mapping[str, Any]:
@@ -291,26 +292,6 @@ class TrialRunner:
         if self._worker is not None:
             self._worker.check()
         announce_epoch(EpochEnded(trial.number, epoch, self._setting.epochs))
-
-
-Training = Callable[["Engine"], None]
-
-
-def _run_in_turn(engine: "Engine", trainings: Sequence[Training]) -> None:
-    for training in trainings:
-        training(engine)
-
-
-def _run_side_by_side(engine: "Engine", trainings: Sequence[Training]) -> None:
-    """Run the trainings side by side if the device computes many at once, otherwise in turn."""
-    if engine.name == "jax":
-        from nightune.models.engines.compiled.side_by_side import train_side_by_side  # noqa: PLC0415 - JAX
-        from nightune.models.engines.compiled.vmap_stacks import Stacks, stack_members  # noqa: PLC0415
-
-        if (members := stack_members()) > 1:
-            train_side_by_side(engine, trainings, members, Stacks(members).run_epochs)
-            return
-    _run_in_turn(engine, trainings)
 
 
 def _failed(trial: Trial, message: str, seconds: float = 0.0, traceback: str = "") -> TrialResult:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightune.models.data.dataset import Dataset, Examples, Purpose, UnsealedExamples
+from nightune.models.data.dataset import Dataset, Purpose, UnsealedExamples
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
