@@ -19,6 +19,15 @@ def remedy_for(result: Any) -> str:
     return _of_list(result) if isinstance(result, list | tuple) and result else ""
 
 
+def remedy_for_table(inputs: Any) -> str:
+    """Return what to return instead of a table of inputs beside its target; empty for anything but a table."""
+    if not callable(getattr(inputs, "assign", None)):  # of pandas
+        return ""
+    names = ("y", "target", *(f"target_{number}" for number in range(len(inputs.columns))))
+    free = next(name for name in names if name not in inputs.columns)
+    return f'return one table with its target, x.assign({free}=y), with target = "{free}" in [data]: it may hold words'
+
+
 def _of_list(result: Sequence[Any]) -> str:
     if all(isinstance(each, Mapping) for each in result):
         return "return pd.DataFrame(rows), with a column that [data] target names"

@@ -16,7 +16,7 @@ from nightune.models.data.input_arrays import as_inputs, only_input, read_severa
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
 from nightune.models.data.ragged import pad_inputs
-from nightune.models.data.return_remedies import remedy_for
+from nightune.models.data.return_remedies import remedy_for, remedy_for_table
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
@@ -194,9 +194,21 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str, options: Sour
         tree, findings = read_several(several, len(targets), source)
         found = (*said, *findings)
         return Arrays(tree, _as_targets(targets, source), findings=found, target_names=names, form=form)
-    inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
+    inputs = _plain_inputs(inputs_given, source)
     arrays = _checked(inputs, targets, source)
     return replace(arrays, target_names=names, findings=(*said, *arrays.findings), form=form)
+
+
+def _plain_inputs(given: Any, source: str) -> np.ndarray:
+    """Return inputs as an array; InputError for a table with columns of words or dates, which one table may hold."""
+    remedy = remedy_for_table(given)
+    try:
+        array = plain_array(given, KEY, f"{source}: inputs")
+    except InputError as error:
+        raise InputError(error.key, f"{error.message}; {remedy}" if remedy else error.message) from error
+    if remedy and array.dtype.kind == "U":
+        raise InputError(KEY, f"{source}: inputs are a table with columns of texts; {remedy}")
+    return array
 
 
 def _refuse_other_targets(targets: np.ndarray, name: str) -> None:

@@ -15,6 +15,7 @@ from nightune.models.errors import InputError
 X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 Y = np.arange(60) % 2
 FRAME = pd.DataFrame(X, columns=[*"abcd"]).assign(y=Y)
+WORDS = FRAME.assign(word=["a", "b", "c"] * 20)[["a", "word"]]
 HALVES = [(X[:30], Y[:30]), (X[30:], Y[30:])]
 
 # what is returned → a part of the message, and what follows it
@@ -44,6 +45,9 @@ REFUSED: dict[str, tuple[Any, str, Callable[[Any], Any] | None]] = {
         lambda pair: (np.stack([np.asarray(image) for image in pair[0]]), pair[1]),
     ),
     "images of several sizes": (([np.zeros((8 + row % 2, 8, 3)) for row in range(60)], Y), "resize", None),
+    "a table of words": ((WORDS, Y), "x.assign(y=y)", lambda pair: pair[0].assign(y=pair[1])),
+    "a table with gaps": ((WORDS.mask(WORDS == "a"), Y), "x.assign(y=y)", lambda pair: pair[0].assign(y=pair[1])),
+    "a table with y": ((WORDS.assign(y=1), Y), "x.assign(target=y)", lambda pair: pair[0].assign(target=pair[1])),
     "texts": ((["a b"] * 60, Y), "text = ", lambda pair: pd.DataFrame({"words": pair[0], "y": pair[1]})),
 }
 
