@@ -72,11 +72,13 @@ def _head(*columns: str) -> str:
 
 
 def _tracking_share(store: Path) -> str:
-    """Return the share of the search's time that MLflow took by the sweep's ledger; several workers keep none."""
-    for file in store.glob("artifacts/**/ledger.json"):
-        phases = next(iter(json.loads(file.read_text(encoding="utf-8"))["stages"].values()), {})
-        return f"{phases.get('tracking', 0.0) / max(sum(phases.values()), 1e-9):.1%}"
-    return "–"
+    """Return the share of the search's time that MLflow took by the sweep's ledger: the mean of those that train."""
+    from nightune.phases import SEARCH, TRACKING
+    from nightune.tasks.tracking.sweeps.ledgers import parse_ledger
+
+    (file,) = store.glob("artifacts/*/*/artifacts/ledger.json")
+    phases = parse_ledger(file.read_text(encoding="utf-8")).of_stage(SEARCH)
+    return f"{phases[TRACKING] / sum(phases.values()):.1%}"
 
 
 def _of_children() -> float:
@@ -106,12 +108,12 @@ def _fed(
 
     crew = _sleeping_crew(address, count, seconds)
     study = SimpleNamespace(path=STUDY, name="sleep", objective=SimpleNamespace(name="val_loss"))
-    setting: Any = SimpleNamespace(store=None, sweep=SimpleNamespace(id="sleep"), study=study, budget=None, epochs=1)
+    of_sweep: dict[str, Any] = {"store": None, "sweep": SimpleNamespace(id="sleep"), "study": study}
+    setting: Any = SimpleNamespace(**of_sweep, budget=None, epochs=1, known=None, finished=tuple)
     made = [Trial(number, {"optimizer": "sgd"}, 1, f"key-{number}") for number in range(trials)]
     with (
         patch.object(cuts, "MOST_TRIALS", most),
         patch.object(cuts, "FIRST_TRIALS", most),
-        patch.object(feed, "finished_trials", lambda *_: {}),
         patch.object(feed, "replace", lambda value, **_changes: value),
     ):
         crew.start(setting)

@@ -19,7 +19,16 @@ from nightune.tasks.tracking.trials.attempts import own_attempt
 from nightune.tasks.tracking.trials.deaths import Deaths, count_death, trial_in_training
 from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
-from nightune.tasks.workers.host import Died, Sending, Tracking, begin, shared_facts, topic_of, train_at
+from nightune.tasks.workers.host import (
+    Died,
+    Sending,
+    StartLostError,
+    Tracking,
+    begin,
+    shared_facts,
+    topic_of,
+    train_at,
+)
 from nightune.tasks.workers.job import Job
 from nightune.tasks.workers.marks import leave_mark, sees
 from nightune.tasks.workers.parcels import Parcel, upload
@@ -275,6 +284,8 @@ class ClusterCrew:
             time.sleep(POLL_SECONDS)
             self._looked_at = 0.0
             self.join()
+            for worker in self.dead():
+                self.replace(worker, is_futile=True)
             if self._refused:
                 raise InputError(VARIABLE, "; ".join(self._refused.values()))
 
@@ -294,6 +305,9 @@ class ClusterCrew:
             worker.address = worker.at
         elif status == "error":
             error = worker.lease.exception(timeout=CONNECT_SECONDS)
+            if isinstance(error, StartLostError):
+                worker.death = worker.death or Died(str(error))
+                return
             self.workers = [each for each in self.workers if each is not worker]
             self._refuse(worker.at, worker.name, f"{error}" if not isinstance(error, ImportError) else _missing(error))
 

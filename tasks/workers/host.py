@@ -34,6 +34,10 @@ class UnusableWorkerError(Exception):
     """A worker cannot train what the flow would; the text names the difference."""
 
 
+class StartLostError(UnusableWorkerError):
+    """A training process has died while it started: another one may not."""
+
+
 @dataclass(frozen=True)
 class Tracking:
     """The MLflow store of a flow and the run of its sweep.
@@ -97,16 +101,20 @@ class Lease:
 
 
 def begin(sending: Sending) -> Lease:
-    """Start the training process of a flow; return its lease. UnusableWorkerError says why it cannot train."""
+    """Start the training process of a flow; return its lease.
+
+    UnusableWorkerError says why it cannot train, StartLostError that it has died.
+    """
     refuse_other_versions(sending.facts)
     refuse_unseen_file(sending)
     if (earlier := _hosts.pop(sending.flow, None)) is not None:
         earlier.end()
     host = Host(sending)
-    problem = host.hello()
-    if problem:
+    try:
+        host.hello()
+    except UnusableWorkerError:
         host.end()
-        raise UnusableWorkerError(problem)
+        raise
     _hosts[sending.flow] = host
     return Lease(host)
 
@@ -172,14 +180,18 @@ class Host:
         threading.Thread(target=self._keep, daemon=True).start()
         self._started.wait()
 
-    def hello(self) -> str:
-        """Wait until the process can train; return why it cannot."""
+    def hello(self) -> None:
+        """Wait until the process can train; UnusableWorkerError says why it cannot, StartLostError that it has died."""
         try:
             if not self._connection.poll(HELLO_SECONDS):
-                return f"its training process has not answered within {HELLO_SECONDS:.0f} s"
-            return str(self._connection.recv())
+                raise UnusableWorkerError(f"its training process has not answered within {HELLO_SECONDS:.0f} s")
+            problem = str(self._connection.recv())
         except (EOFError, OSError):
-            return f"its training process ended while it started ({self._died().cause}); its reason is in the log there"
+            cause = self._died().cause
+            reason = f"its training process ended while it started ({cause}); its reason is in the log there"
+            raise StartLostError(reason) from None
+        if problem:
+            raise UnusableWorkerError(problem)
 
     def train(self, message: bytes, token: str, forward: Callable[[bytes], None]) -> bytes:
         """Let the process train a job, and forward its records; return its answer."""

@@ -21,7 +21,7 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.workers import cluster as module
 from nightune.tasks.workers.cluster import ClusterCrew, ClusterWorker
 from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
-from nightune.tasks.workers.host import Died
+from nightune.tasks.workers.host import Died, StartLostError, UnusableWorkerError
 from nightune.tasks.workers.job import Job
 from nightune.tasks.workers.parcels import pack
 from nightune.tasks.workers.travel import Travelling
@@ -42,16 +42,21 @@ class InventedClient:
         self.leases: list[str] = []
         self.released: list[str] = []
         self.messages: list[bytes] = []
+        self.errors: dict[str, list[Exception]] = {}  # of the next leases, by place
 
     def sync(self, _function: Any, **_options: Any) -> dict[str, Any]:
         return {"workers": {place: {"name": place[6:]} for place in self.places}}
 
     def submit(self, function: Any, *values: Any, workers: list[str], **_options: Any) -> Any:
-        self.leases += workers if function is module.begin else []
+        is_lease = function is module.begin
+        self.leases += workers if is_lease else []
         self.messages += values[1:2] if function is module.train_at else []
+        errors = self.errors.get(workers[0], []) if is_lease else []
+        error = errors.pop(0) if errors else None
         return SimpleNamespace(
-            status="finished",
+            status="finished" if error is None else "error",
             result=lambda timeout: True,
+            exception=lambda timeout: error,
             release=lambda: self.released.append(workers[0]),
             add_done_callback=lambda _end: None,
         )
@@ -107,6 +112,28 @@ def test_a_worker_whose_starts_are_futile_is_left_out_and_said(crew: ClusterCrew
         crew.replace(worker, is_futile=True)
     assert look(crew) == ["b:1"]
     assert "exit code 1" in crew._lost("")
+
+
+def test_a_training_process_that_dies_while_it_starts_is_started_again_a_few_times(
+    crew: ClusterCrew, client: InventedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot train is refused at once."""
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
+    crew.workers.clear()
+    client.leases.clear()
+    client.errors = {FIRST: [StartLostError("SIGKILL")], SECOND: []}
+    crew._wait_for_workers()
+    assert sorted(worker.at for worker in crew.workers if worker.address) == [FIRST, SECOND]
+    assert client.leases == [FIRST, SECOND, FIRST]
+    for errors in ([StartLostError("SIGKILL")] * FUTILE_STARTS, [UnusableWorkerError("keras")]):
+        client.leases.clear()
+        client.errors[SECOND] = list(errors)
+        client.places = [SECOND]
+        crew.workers.clear()
+        crew._refused.clear()
+        with pytest.raises(InputError, match=str(errors[0])):
+            crew._wait_for_workers()
+        assert client.leases == [SECOND] * len(errors)
 
 
 def test_a_cluster_without_workers_ends_the_sweep_after_a_while(
