@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.cluster import Cluster
-from tests.faults.test_killed_workers import statuses
+from tests.faults.test_killed_workers import POISON, statuses
 from tests.flows.conftest import command_line
 
 PATIENCE_SECONDS = 900.0  # of a command; four processes import Keras for it
@@ -30,9 +31,23 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     started.close()
 
 
+def test_a_poison_fails_alone_after_three_deaths_on_any_worker(
+    cluster: Cluster, store_root: Path, small_study: Path
+) -> None:
+    (small_study.parent / "poison.py").write_text(POISON)
+    text = small_study.read_text().replace('"mlp"\nunits = [[4]]', '"poison.py:build"\nwidth = [2, 3, 4, 5]')
+    text = text.replace('optimizer = ["sgd", "adam"]', 'optimizer = "sgd"').replace("trials = 4\n", "")
+    text = text.replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.1").replace('"random"', '"grid"')
+    small_study.write_text(text)
+    done = tuned(small_study)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("SIGABRT · attempt") == 2
+    assert statuses(store_root) == ["completed", "completed", "completed", "failed"]
+
+
 @pytest.mark.parametrize(
     ("end", "code"),
-    [("kill flow", -9), ("kill scheduler", 3)],
+    [("kill flow", -9), ("ctrl-c", 130), ("kill scheduler", 3), ("kill a worker", 0), ("kill all workers for good", 3)],
 )
 def test_every_end_stops_the_trainings_and_the_same_command_resumes(
     end: str, code: int, cluster: Cluster, store_root: Path, small_study: Path, tmp_path: Path
@@ -42,23 +57,30 @@ def test_every_end_stops_the_trainings_and_the_same_command_resumes(
     process = subprocess.Popen(command_line("tune", small_study, "--engine", "fit"), stderr=subprocess.PIPE, text=True)
     said = _until(process, "completed")
     ends: dict[str, Callable[[], None]] = {
+        "ctrl-c": lambda: process.send_signal(signal.SIGINT),
         "kill flow": lambda: _kill_tree(process),
         "kill scheduler": cluster.scheduler.kill,
+        "kill a worker": lambda: psutil.Process(cluster.trainings()[0].ppid()).kill(),
+        "kill all workers for good": lambda: _kill(*cluster.workers),
     }
     ends[end]()
     said += process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == code, said
     cluster.wait_until_idle(60)
-    if code == 3:
-        (tmp_path / "again").mkdir()
-        again = Cluster(tmp_path / "again")
-    else:
-        again = cluster
-    done = tuned(small_study, NIGHTUNE_DASK=again.address, **again.tls)
-    if again is not cluster:
-        again.close()
-    assert done.returncode == 0, done.stderr
+    if code:
+        resume(small_study, cluster, tmp_path / "again", is_lost=code == 3)
     assert statuses(store_root) == ["completed"] * 8
+
+
+def resume(study: Path, cluster: Cluster, folder: Path, is_lost: bool) -> None:
+    """Run the command again, on a new cluster if the first one is lost."""
+    if is_lost:
+        folder.mkdir()
+        cluster = Cluster(folder)
+    done = tuned(study, NIGHTUNE_DASK=cluster.address, **cluster.tls)
+    if is_lost:
+        cluster.close()
+    assert done.returncode == 0, done.stderr
 
 
 def tuned(study: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -89,3 +111,12 @@ def _kill_tree(process: "subprocess.Popen[str]") -> None:
         if child.is_running():
             child.kill()
     os.kill(process.pid, signal.SIGKILL)
+
+
+def _kill(*nannies: "subprocess.Popen[bytes]") -> None:
+    for nanny in nannies:
+        below = psutil.Process(nanny.pid).children(recursive=True)
+        nanny.kill()
+        for child in below:
+            with suppress(psutil.Error):  # it has ended with its parent
+                child.kill()
