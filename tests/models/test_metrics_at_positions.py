@@ -68,6 +68,7 @@ def answers(dataset: Dataset) -> np.ndarray:
 
 
 @pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")  # Keras' metric on JAX
 def test_mean_iou_is_that_of_all_positions_with_a_class(is_weighted: bool, tmp_path: Path) -> None:
     dataset = load(tmp_path)
     outputs, targets = answers(dataset), dataset.validation.targets
