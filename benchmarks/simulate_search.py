@@ -33,6 +33,8 @@ METHODS: dict[str, dict[str, object]] = {
     "rounds at random": {"method": "successive_halving", "trials": 16},
     "gp": {"method": "gp", "trials": 256},
     "gp with rungs": {"method": "gp", "trials": 256, "smallest_epochs": 3},
+    "tpe": {"method": "tpe", "trials": 256},
+    "tpe with rungs": {"method": "tpe", "trials": 256, "smallest_epochs": 3},
     "auto": {"method": "auto", "trials": 256, "start": "none"},
     "auto with portfolio": {"method": "auto", "trials": 256},
 }
@@ -115,7 +117,7 @@ def main() -> None:
 
 
 def _is_of_full_trainings(keys: dict[str, object]) -> bool:
-    return keys["method"] in ("random", "gp", "auto") and "smallest_epochs" not in keys
+    return keys["method"] in ("random", "gp", "tpe", "auto") and "smallest_epochs" not in keys
 
 
 def _measure(method: str, task: Task, seed: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missi
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
 from nightune.tasks.first_points import begun_by, choose_first_points
-from nightune.tasks.load_study import load_study
+from nightune.tasks.load_study import load_study, refuse_missing_sampler
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
@@ -76,6 +76,7 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     with terminations_remembered(), command_clock(), code_kept():
         study = load_study(study_file, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
         cluster = read_settings().dask
+        refuse_missing_sampler(study)
         refuse_unusable_workers(study, workers, cluster)
         environments = environments_of_workers(workers)
         store = open_store(store_root(), tracking_uri())

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ def load_study(
     if problems:
         raise StudyError(str(path), problems)
     return study
+
+
+def refuse_missing_sampler(study: Study) -> None:
+    """Refuse a method whose samplers come with a package that is not installed; name the remedy."""
+    if study.search.method == "tpe" and find_spec("optuna") is None:
+        message = "'tpe' needs the package optuna: pip install 'nightune[tpe]', or use method 'gp'"
+        raise StudyError(str(study.path), [Problem("search.method", message)])
 
 
 def problems_of(text: str, study_file: Path) -> list[Problem]:

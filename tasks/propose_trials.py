@@ -16,7 +16,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.expectation import expectations
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.study.rounds import begun_with, is_proposed, proposed_by
+from nightune.tuning.study.rounds import begun_with, is_expected, proposed_by
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Expectation, Params, Trial, Value, trial_key
@@ -58,7 +58,7 @@ def propose_trials(
     trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
     by = proposed_by(study.search, bracket, count, kept.of_portfolio)
     expected: list[Expectation | None] = [None] * len(points)
-    if is_proposed(study.search, bracket):
+    if is_expected(study.search, bracket):
         before = [*kept.expected, *[None] * count][:count]
         seen = [each for each in history if each.number < bracket.first]
         expected = [*before, *expectations(study.space, seen, points[len(before) :], study.objective.direction)]

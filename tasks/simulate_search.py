@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ def simulate_search(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError("--methods", f"unknown {unknown[0]!r} ({listing(METHODS)})")
+    if "tpe" in methods and find_spec("optuna") is None:
+        raise InputError("--methods", "'tpe' needs the package optuna: pip install 'nightune[tpe]', or leave it out")
     grouped: dict[str, tuple[Question, dict[str, Sweep]]] = {}
     for each in asked:
         for question, sweep in _sweeps(store, each):

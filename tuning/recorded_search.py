@@ -23,6 +23,7 @@ FIRST_RUNG, RUNGS = 3, 2  # epochs of the first rung, and how many times as long
 METHODS: dict[str, tuple[dict[str, object], bool]] = {
     "random": ({"method": "random"}, False),
     "gp": ({"method": "gp"}, False),
+    "tpe": ({"method": "tpe"}, False),
     "successive_halving": ({"method": "successive_halving"}, True),
     "hyperband": ({"method": "hyperband"}, True),
     "auto": ({"method": "auto"}, False),  # without rungs if the epochs do not suffice

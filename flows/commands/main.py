@@ -242,11 +242,12 @@ def main() -> NoReturn:
 
 
 def _study_for(workers: int, file: Path, **overrides: Any) -> "Study":
-    """Read the study, and refuse it if that many workers cannot train it."""
-    from nightune.tasks.load_study import load_study  # noqa: PLC0415
+    """Read the study, and refuse it if its method lacks a package or that many workers cannot train it."""
+    from nightune.tasks.load_study import load_study, refuse_missing_sampler  # noqa: PLC0415
     from nightune.tasks.workers.requirements import refuse_unusable_workers  # noqa: PLC0415
 
     study = load_study(file, **overrides)
+    refuse_missing_sampler(study)
     refuse_unusable_workers(study, workers, read_settings().dask)
     return study
 

@@ -37,7 +37,11 @@ def trained(report: SweepReport) -> dict[int, tuple[str, int]]:
     return {each.trial.number: (each.trial.key, each.epochs) for each in report.results}
 
 
-def test_a_stop_changes_no_proposal(rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["gp", "tpe"])
+def test_a_stop_changes_no_proposal(
+    method: str, rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds.write_text(rounds.read_text().replace('"gp"', f'"{method}"'))
     with monkeypatch.context() as patch:
         interrupt_after_trainings(7, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -47,6 +51,7 @@ def test_a_stop_changes_no_proposal(rounds: Path, store_root: Path, monkeypatch:
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
     whole = tune(rounds)
     assert trained(whole) == trained(report)
+    assert {each.trial.proposed_by for each in whole.results} == {"random", method}
     assert reasons(whole) == reasons(report)
     assert whole.beliefs == report.beliefs
 

@@ -46,9 +46,13 @@ def test_methods_are_replayed_on_the_trials_of_a_study_or_a_sweep(tuned: Tuned) 
     assert "fewer than 32" in said
 
 
-def test_unknown_methods_sweeps_and_numbers_are_refused(tuned: Tuned) -> None:
-    code, _, said = run(tuned.study, "--methods", "random,tpe")
-    assert (code, "'tpe'" in said, "gp_rungs" in said) == (2, True, True)
+def test_unknown_methods_sweeps_and_numbers_are_refused(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, said = run(tuned.study, "--methods", "random,bohb")
+    assert (code, "'bohb'" in said, "gp_rungs" in said) == (2, True, True)
+    with monkeypatch.context() as patch:
+        patch.setattr("nightune.tasks.simulate_search.find_spec", lambda name: None)
+        code, _, said = run(tuned.study, "--methods", "random,tpe")
+    assert (code, "nightune[tpe]" in said) == (2, True)
     code, _, said = run("flowers-7")
     assert (code, "flowers-7" in said) == (3, True)
     code, _, said = run("flowers")

@@ -11,7 +11,7 @@ from nightune.models.recipe.params import params_of, read_recipe
 from nightune.models.techniques.optimizers.search_ranges import LEVELS, customary_ranges
 from nightune.models.training.capabilities import only_in_fit
 from nightune.tasks.check_study import check_study
-from nightune.tasks.load_study import load_study
+from nightune.tasks.load_study import load_study, refuse_missing_sampler
 from nightune.tasks.propose_trials import complete_params, content_key, sample_recipes
 from nightune.tuning.errors import StudyError
 from nightune.tuning.search.samplers import random
@@ -88,6 +88,15 @@ def test_recipes_stand_in_for_those_that_a_model_will_propose(read: Read) -> Non
     assert not any(map(only_in_fit, sample_recipes(one, sweep)))
     path.write_text(path.read_text().replace("trials = 200", 'method = "gp"\ntrials = 1'))
     assert any(map(only_in_fit, sample_recipes(load_study(path), sweep)))
+
+
+def test_a_method_whose_package_is_missing_is_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = read("").path
+    path.write_text(path.read_text().replace("trials = 200", 'method = "tpe"\ntrials = 200'))
+    refuse_missing_sampler(load_study(path))
+    monkeypatch.setattr("nightune.tasks.load_study.find_spec", lambda name: None)
+    with pytest.raises(StudyError, match=r"search\.method: .*nightune\[tpe\]"):
+        refuse_missing_sampler(load_study(path))
 
 
 def is_compiled(path: Path, sweep: int) -> bool:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nightune.tuning.search.domains import Cases, Choice, Range
 from nightune.tuning.search.encoding import Encoding
-from nightune.tuning.search.gaussian_process import Point, gaussian_process, log_expected_improvement, scores
+from nightune.tuning.search.gaussian_process import gaussian_process, log_expected_improvement, scores
+from nightune.tuning.search.new_points import Point
 from nightune.tuning.search.observations import Observation, comparable, observed
 from nightune.tuning.search.samplers import random
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace

@@ -93,4 +93,4 @@ def test_the_limits_name_few_trials_and_curves_that_end_early() -> None:
     assert "8 of 8 trials ended" in said
     assert len(limits_of(POOL)) == 2
     short = Pool(SPACE, "minimize", 3, few.recordings)
-    assert [name for name in METHODS if fits(short, name)] == ["random", "gp", "auto"]
+    assert [name for name in METHODS if fits(short, name)] == ["random", "gp", "tpe", "auto"]

@@ -22,6 +22,7 @@ METHODS: dict[str, dict[str, object]] = {
     "random": {"method": "random", "trials": 10},
     "gp": {"method": "gp", "trials": 10},
     "gp with rungs": {"method": "gp", "trials": 8, "smallest_epochs": 3},
+    "tpe": {"method": "tpe", "trials": 10},
     "auto": {"method": "auto", "trials": 10},
 }
 

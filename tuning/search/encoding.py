@@ -25,7 +25,7 @@ class _Part:
     @property
     def is_number(self) -> bool:
         """True if the values have an order."""
-        return all(_is_ordered(domain) for domain in self.domains)
+        return all(is_ordered(domain) for domain in self.domains)
 
     @property
     def width(self) -> int:
@@ -81,15 +81,16 @@ def _parts(dimension: Dimension) -> Iterator[_Part]:
         yield _Part(dimension, (dimension.domain,))
         return
     domains = [domain for _, domain in dimension.domain.domains]
-    ordered = tuple(domain for domain in domains if _is_ordered(domain))
+    ordered = tuple(domain for domain in domains if is_ordered(domain))
     if ordered:
         yield _Part(dimension, ordered)
     for domain in domains:
-        if not _is_ordered(domain) and not domain.is_fixed:
+        if not is_ordered(domain) and not domain.is_fixed:
             yield _Part(dimension, (domain,))
 
 
-def _is_ordered(domain: Range | Choice) -> bool:
+def is_ordered(domain: Range | Choice) -> bool:
+    """True if the values have an order: numbers, of a range or as options."""
     if isinstance(domain, Range):
         return True
     return all(isinstance(option, int | float) and not isinstance(option, bool) for option in domain.options)

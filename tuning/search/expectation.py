@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nightune.tuning.search.encoding import Encoding
-from nightune.tuning.search.gaussian_process import LEAST_FINITE, Point, candidates_of, scaled
+from nightune.tuning.search.gaussian_process import LEAST_FINITE, candidates_of, scaled
+from nightune.tuning.search.new_points import Point
 from nightune.tuning.search.observations import Observation, comparable, compared_epochs
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import posterior

@@ -1,16 +1,14 @@
 """Propose points from results: expected improvement under a Gaussian process, a batch at a time."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nightune.tuning.search.distinct import distinct_points
 from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.encoding import Encoding
+from nightune.tuning.search.new_points import Point, Points, filled, new_points
 from nightune.tuning.search.observations import Observation, comparable
-from nightune.tuning.search.samplers import random
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import Posterior, posterior
 from nightune.tuning.trial import Value
@@ -19,10 +17,7 @@ LEAST_FINITE = 3  # finite losses, below which points are random
 RANDOM_CANDIDATES, BEST, STEPS, NEAR = 500, 8, (0.25, 0.08, 0.03), 16
 FLIP = 0.2  # the share of a candidate's options that are drawn anew, near a good point
 BAD_LIMIT, GOOD_LIMIT = 3.0, -6.0  # of scores, in deviations
-_ANYWHERE, _NEAR_BEST, _REST, _REPEATED = 1, 2, 3, 4  # streams of the seed; a stream 0 would be the seed's own
-
-Point = Mapping[str, Value]
-Points = list[dict[str, Value]]
+_ANYWHERE, _NEAR_BEST = 1, 2  # streams of the seed, beside those of `filled`; a stream 0 would be the seed's own
 
 
 def gaussian_process(
@@ -45,7 +40,7 @@ def gaussian_process(
     taken = [*(each.point for each in observations), *pending]
     losses = np.array([loss for _, loss in seen])
     if np.isfinite(losses).sum() < LEAST_FINITE or not space.varying:
-        return _fill([], space, taken, count, seed, among)
+        return filled([], space, taken, count, seed, among)
     known = [each.point for each, _ in seen]
     candidates = candidates_of(space, known, losses, taken, seed, among)
     encode = Encoding(space)
@@ -53,7 +48,7 @@ def gaussian_process(
     places = encode([*known, *pending, *candidates])
     model = posterior(encode(known), scores(losses), encode.groups, places)
     chosen = _greedy(model, len(known), len(pending), count)
-    return _fill([candidates[place] for place in chosen], space, taken, count, seed, among)
+    return filled([candidates[place] for place in chosen], space, taken, count, seed, among)
 
 
 def candidates_of(
@@ -71,7 +66,7 @@ def candidates_of(
     order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
     best = [known[place] for place in order[:BEST]]
     anywhere = [*_near(space, best, seed), *_random(space, seed)] if among is None else list(map(dict, among))
-    return _new(anywhere, taken)
+    return new_points(anywhere, taken)
 
 
 @dataclass(frozen=True)
@@ -176,33 +171,3 @@ def _moved(
         return float(drawn) if is_moved < FLIP else place
     moved = abs(place + width * step) if is_moved < share else place
     return min(max(2 - moved if moved >= 1 else moved, 0.0), 1 - 1e-9)
-
-
-def _new(points: Sequence[dict[str, Value]], taken: Sequence[Point]) -> Points:
-    """Return the points that are not taken, each once."""
-    keys = {_key(point) for point in taken}
-    return list({_key(point): point for point in points if _key(point) not in keys}.values())
-
-
-def _fill(
-    found: Points,
-    space: SearchSpace,
-    taken: Sequence[Point],
-    count: int,
-    seed: Sequence[int],
-    among: Sequence[Point] | None,
-) -> Points:
-    """Complete the points with random ones: new ones, as long as the space has any; none but those of `among`."""
-    if len(found) >= count:
-        return found
-    if among is not None:
-        left = _new(list(map(dict, among)), [*taken, *found])
-        order = np.random.default_rng([*seed, _REST]).permutation(len(left))
-        return [*found, *(left[place] for place in order)][:count]
-    drawn = distinct_points(space, len(taken) + count, [], [*seed, _REST])
-    points = [*found, *_new(drawn, [*taken, *found])][:count]
-    return [*points, *random(space, count - len(points), [], [*seed, _REPEATED])]
-
-
-def _key(point: Point) -> str:
-    return json.dumps(point, sort_keys=True)

@@ -54,5 +54,6 @@ SAMPLERS: dict[str, Sampler] = {
     "successive_halving": random,
     "hyperband": random,
     "gp": random,
+    "tpe": random,
     "auto": random,
 }

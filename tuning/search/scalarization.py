@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nightune.tuning.search.gaussian_process import Point, Points, scores
+from nightune.tuning.search.gaussian_process import scores
+from nightune.tuning.search.new_points import Point, Points
 from nightune.tuning.search.observations import Observation, comparable, compared_epochs
 from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.search_space import SearchSpace

@@ -165,5 +165,6 @@ BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] 
     "successive_halving": _successive_halving,
     "hyperband": _hyperband,
     "gp": _rounds,
+    "tpe": _rounds,
     "auto": _rounds,
 }

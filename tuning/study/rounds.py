@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nightune.tuning.search.distinct import distinct_points
+from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.proposals import PROPOSERS
 from nightune.tuning.search.rung_agreement import unreliable_rungs
@@ -50,6 +51,11 @@ def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
 def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
     """True if the points of the bracket depend on results: of a model's method, those after the first round."""
     return search.method in PROPOSERS and bracket.first > 0
+
+
+def is_expected(search: SearchSection, bracket: Bracket) -> bool:
+    """True if a Gaussian process proposes the points of the bracket: it expects an objective of each."""
+    return is_proposed(search, bracket) and PROPOSERS[search.method] is gaussian_process
 
 
 def proposed_by(search: SearchSection, bracket: Bracket, kept: int, of_portfolio: int = 0) -> Callable[[int], str]:

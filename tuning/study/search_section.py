@@ -9,16 +9,17 @@ from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
 from nightune.tuning.study.section import Clash, Count, Section, Switch, Text
 from nightune.vocabulary import listing, shown
 
-Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "auto"]
+Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "tpe", "auto"]
 
 Start = Literal["portfolio", "none"]
 
 RUNG_METHODS = ("successive_halving", "hyperband")  # these continue the best trials and drop the others
-MODEL_METHODS = ("gp", "auto")  # these propose each round from the results before
+MODEL_METHODS = ("gp", "tpe", "auto")  # these propose each round from the results before
 COUNTED_METHODS = {
     "random": "a random search",
     "successive_halving": "successive halving",
     "gp": "a search by a Gaussian process",
+    "tpe": "a search by tree-structured Parzen estimators",
     "auto": "an automatic search",
 }
 IN_ROUNDS = ("random", *MODEL_METHODS)  # these may end after any round: its trials do not depend on later ones
@@ -166,4 +167,4 @@ class SearchSection(Section):
 
     @property
     def _without_rungs(self) -> str:
-        return "remove smallest_epochs" if self.method == "gp" else "use method 'random'"
+        return "remove smallest_epochs" if self.method in ("gp", "tpe") else "use method 'random'"
