@@ -137,15 +137,20 @@ class Recorder:
 
     @property
     def engine(self) -> Any:
-        """The compiled engine on JAX, whose programs hold the rules of the space's optimizers."""
+        """The engine of the data set, which keeps its programs."""
         if self._engine is None:
-            from nightune.models.engines.make import make_engine
-            from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
-
-            kinds = self.study.space.options("optimizer")
-            rules = frozenset(filter(None, (OptimizerSettings(str(kind)).shared_rule for kind in kinds)))
-            self._engine = make_engine("jax", self.dataset, FOLDER, rules=rules, accumulates_blocks=True)
+            self._engine = engine_for(self.study, self.dataset)
         return self._engine
+
+
+def engine_for(study: Any, dataset: Any) -> Any:
+    """Return a compiled engine on JAX, whose programs hold the rules of the optimizers of a study's space."""
+    from nightune.models.engines.make import make_engine
+    from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
+
+    kinds = study.space.options("optimizer")
+    rules = frozenset(filter(None, (OptimizerSettings(str(kind)).shared_rule for kind in kinds)))
+    return make_engine("jax", dataset, FOLDER, rules=rules, accumulates_blocks=True)
 
 
 def study_of(family: str, name: str) -> Any:
