@@ -141,14 +141,15 @@ def probe(
     """Suggest a range of learning rates for each optimizer of the study: run a range test of a few seconds for each."""
     with report_errors(), interrupts_remembered(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
-        from nightune.tasks.reporting.night.stills import refuse_other_picture  # noqa: PLC0415
-        from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
+        from nightune.tasks.output_files import refuse_bad_copy, refuse_bad_output  # noqa: PLC0415
+        from nightune.tasks.reporting.night.stills import SUFFIXES  # noqa: PLC0415
+        from nightune.tasks.reporting.probe_report import write_chart, write_study_copy  # noqa: PLC0415
 
         load_study(study, seed=seed)  # refuse a bad file before Prefect starts
         if write is not None:
             refuse_bad_copy(study, write)
         if plot is not None:
-            refuse_other_picture(plot, "plot")
+            refuse_bad_output(plot, SUFFIXES, "--plot")
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
