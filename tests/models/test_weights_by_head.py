@@ -151,7 +151,7 @@ def test_first_rows_without_weight_leave_no_check_without_a_loss(
     engine, recipe = make_engine("fit", dataset, tmp_path), read_recipe({})
     costs._epoch_seconds(engine, recipe, dataset, tmp_path)
     verification._trained(engine, [recipe], dataset, tmp_path, is_ahead=False)
-    parts.append(own_steps._few_rows(dataset))
+    parts.append(own_steps._few_rows(recipe, dataset))
     assert len(parts) == 3
     for part in parts:
         assert len(part.validation) < len(dataset.validation)
