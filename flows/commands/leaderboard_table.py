@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nightune.flows.commands.cells import cell_text, plain_table
 from nightune.flows.runtime.console import print_table
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.front import NOT_COMPUTED

@@ -38,7 +38,7 @@ from nightune.tasks.trial.interrupts import interrupts_remembered
 
 if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
-    from nightune.tasks.write_report import SweepReport
+    from nightune.tasks.reporting.sweep_report import SweepReport
     from nightune.tuning.study.study import Study
     from nightune.tuning.trial import TrialResult
 
@@ -181,9 +181,9 @@ def show(
     """Print the leaderboard of a sweep."""
     with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.reporting.read_report import read_report  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
-        from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
         name = load_study(study).name
         store = open_existing_store(store_root(), tracking_uri())

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from nightune.flows.commands.cells import cell_text, plain_table
 from nightune.flows.runtime.console import print_table
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.beliefs import belief_lines
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from nightune.flows.commands.leaderboard_table import print_leaderboard
 from nightune.flows.commands.tables import claim_text, print_confirmation, print_importance
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, Importance, WhatMattered
 from nightune.tuning.analysis.metric_values import search_unit

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from nightune.flows.commands.leaderboard_table import print_leaderboard
 from nightune.models.errors import InputError
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.analysis.importance import Importance, WhatMattered
 from nightune.tuning.analysis.standard_errors import standard_errors
