@@ -67,6 +67,11 @@ def test_shares_of_noise_are_reported_as_unreliable(explained: float | None, wor
     assert words in printed(WhatMattered((Importance("optimizer", share, explained, 24),), ()))
 
 
+def test_too_few_trials_for_any_share_are_a_line() -> None:
+    found = tuple(Importance(name, None, None, 6) for name in ("optimizer", "units"))
+    assert len(printed(WhatMattered(found, ())).splitlines()) == 1
+
+
 def test_an_incomplete_sweep_prints_no_importance() -> None:
     assert printed(None) == ""
 
