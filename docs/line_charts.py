@@ -73,7 +73,8 @@ def draw(chart: Chart) -> str:
         f'font-family="sans-serif" font-size="12"><title>{escape(chart.title)}</title>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         _text(_LEFT, 20, chart.title, "start", ' font-size="13" font-weight="bold"'),
-        *_frame(chart, x_axis, y_axis),
+        *_grid(x_axis, y_axis),
+        *_axis_names(chart),
         *(_mark(x_axis.at(x), name) for x, name in chart.marks),
         *(_path(line, x_axis, y_axis, _COLOURS[place % len(_COLOURS)]) for place, line in enumerate(lines)),
         *_legend(lines),
@@ -110,8 +111,8 @@ def _round_step(rough: float) -> float:
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
 
 
-def _frame(chart: Chart, x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    """Return the grid, the ticks and the names of the axes."""
+def _grid(x_axis: _Axis, y_axis: _Axis) -> list[str]:
+    """Return a line and a number at each tick of both axes, and the frame around them."""
     left, right, top, bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
     parts = []
     for tick in x_axis.ticks:
@@ -121,12 +122,15 @@ def _frame(chart: Chart, x_axis: _Axis, y_axis: _Axis) -> list[str]:
         y = y_axis.at(tick)
         parts += [_rule(left, y, right, y), _text(left - 6, y + 4, f"{tick:.4g}", "end")]
     frame = f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" fill="none" stroke="#888"/>'
-    middle = (top + bottom) / 2
-    names = [
-        _text((left + right) / 2, HEIGHT - 10, chart.x_name, "middle"),
+    return [*parts, frame]
+
+
+def _axis_names(chart: Chart) -> list[str]:
+    across, middle = (_LEFT + WIDTH - _RIGHT) / 2, (_TOP + HEIGHT - _BOTTOM) / 2
+    return [
+        _text(across, HEIGHT - 10, chart.x_name, "middle"),
         _text(14, middle, chart.y_name, "middle", f' transform="rotate(-90 14 {middle:g})"'),
     ]
-    return [*parts, frame, *names]
 
 
 def _path(line: Line, x_axis: _Axis, y_axis: _Axis, colour: str) -> str:

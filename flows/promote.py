@@ -15,13 +15,13 @@ from nightune.tasks.promote_model import Promotion, Request, best_candidate, pro
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import PromotionStarted, announce_promotion
 from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
+from nightune.tasks.reporting.read_report import read_report
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
-from nightune.tasks.write_report import read_report
 
 
 @flow(name="promote", flow_run_name="promote {study_file.stem}")

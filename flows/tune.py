@@ -25,6 +25,7 @@ from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
 from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
 from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.search_budget import has_ended, record_end, with_budget
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_error, start_sweep
@@ -45,7 +46,7 @@ from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
 from nightune.tasks.trial.interrupts import terminations_remembered
 from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
-from nightune.tasks.write_report import SweepReport, write_report
+from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed

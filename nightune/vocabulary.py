@@ -125,12 +125,17 @@ class Status(StrEnum):
 
 
 def plain_metric(metric: str) -> str:
-    """Return `val_METRIC` for the metric of one of several heads, `val_HEAD_METRIC`; any other text as it is."""
+    """Return `val_METRIC` for the metric of one of several heads, `val_HEAD_METRIC`; any other text as it is.
+
+    A reference to a function, such as `val_shop.py:my_accuracy`, is no metric of a head, whatever it ends in.
+    """
     if metric in OBJECTIVES or not metric.startswith(VALIDATION_PREFIX):
         return metric
     named = metric.removeprefix(VALIDATION_PREFIX)
     ends = [known for known in OBJECTIVES if named.endswith(f"_{known.removeprefix(VALIDATION_PREFIX)}")]
-    return max(ends, key=len, default=metric)
+    longest = max(ends, key=len, default=metric)
+    head = named.removesuffix(f"_{longest.removeprefix(VALIDATION_PREFIX)}")
+    return longest if re.fullmatch(HEAD_NAME, head) else metric
 
 
 def listed_metrics(metrics: Iterable[str]) -> list[str]:

@@ -224,7 +224,7 @@ def _refuse_losses_of(builder: _Builder, metric: str) -> None:
         settings = "" if len(losses) > 1 else " with different settings"
         problem = f"{metric} cannot rank trials of different losses ({names}{settings})"
         remedy = "rank by another metric, or set one loss"
-        raise StudyError(str(study.path), [Problem("objective.metric", f"{problem}; {remedy}")])
+        raise StudyError(str(study.path), [Problem(study.objective.key, f"{problem}; {remedy}")])
 
 
 def _ranked(head: "Head", metric: str) -> "Head":

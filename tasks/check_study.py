@@ -84,10 +84,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     builds, engine = Builds(0, ()), ""
     if before_building is not None:
         before_building()
-        builds = build_models(study, dataset)
-        prove_training(study, dataset, architectures(study))
-        prove_reopening(study, dataset, architectures(study))
-        engine = _engine(study, drawn.recipes, dataset)
+        builds, engine = _built(study, dataset), _engine(study, drawn.recipes, dataset)
     return StudyCheck(
         study=study.name,
         question=study.question,
@@ -95,33 +92,24 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         columns=[asdict(line) for line in dataset.columns],
         classes=dataset.class_counts,
         findings=list(dataset.findings),
-        dimensions=[
-            {"name": dimension.name, "values": str(dimension.domain), "when": dimension.condition_text}
-            for dimension in study.space.dimensions
-        ],
+        dimensions=_dimensions(study),
         method=study.search.method,
         trials=study.trial_count,
         brackets=[[asdict(rung) for rung in bracket.rungs] for bracket in study.brackets],
         refused=drawn.refused,
         notes=dict(Counter(note for recipe in drawn.recipes for note in notes_on(recipe))),
-        graph_keys=sorted({graph_key(recipe, code_of(recipe, study.path.parent)) for recipe in drawn.recipes}),
+        graph_keys=drawn.graph_keys(study),
         largest_cost_epochs=planned_epochs(study.search, study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
-        class_weights={
-            option if isinstance(option, str) else table_text(option): ClassWeights(dataset).by_class(option)
-            for option in weighted_options(study)
-        },
+        class_weights=_class_weights(study, dataset),
         heads=dict(builds.heads),
         sizes=dict(builds.sizes),
         engine=engine,
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
-        objectives=[
-            [study.objective.name, study.objective.direction],
-            *([each.name, each.direction] for each in study.objective.further),
-        ],
+        objectives=_objectives(study),
         confirmation=_confirmations(study),
         is_confirming=study.confirmation is not None,
         ends=list(study.search.ends_in_words),
@@ -129,6 +117,34 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         adapts_rungs=study.search.adapts_rungs,
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
+
+
+def _built(study: Study, dataset: Dataset) -> Builds:
+    """Build the models, and prove that those with code of their own can be trained and opened again."""
+    builds = build_models(study, dataset)
+    prove_training(study, dataset, architectures(study))
+    prove_reopening(study, dataset, architectures(study))
+    return builds
+
+
+def _dimensions(study: Study) -> list[dict[str, str]]:
+    return [
+        {"name": dimension.name, "values": str(dimension.domain), "when": dimension.condition_text}
+        for dimension in study.space.dimensions
+    ]
+
+
+def _objectives(study: Study) -> list[list[str]]:
+    first = study.objective
+    return [[first.name, first.direction], *([each.name, each.direction] for each in first.further)]
+
+
+def _class_weights(study: Study, dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Return the weight of each class by each option of the study."""
+    return {
+        option if isinstance(option, str) else table_text(option): ClassWeights(dataset).by_class(option)
+        for option in weighted_options(study)
+    }
 
 
 def _confirmations(study: Study) -> list[dict[str, int]]:
@@ -154,6 +170,10 @@ class _Drawn:
 
     recipes: list[Recipe]
     refused: dict[str, int]
+
+    def graph_keys(self, study: Study) -> list[str]:
+        """Return the keys of the programs that a compiled engine would make."""
+        return sorted({graph_key(recipe, code_of(recipe, study.path.parent)) for recipe in self.recipes})
 
 
 def _start(study: Study, started: Beginning) -> dict[str, object]:

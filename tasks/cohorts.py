@@ -9,7 +9,7 @@ from typing import NamedTuple
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_digest
-from nightune.tasks.tracking.trials.trial_log import kind_of, run_name
+from nightune.tasks.tracking.trials.trial_tags import kind_of, run_name
 from nightune.tuning.trial import Trial
 
 COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs

@@ -57,6 +57,12 @@ class Held:
     examples: "Examples"
     runs: tuple[str, ...]
 
+    @property
+    def rows(self) -> int:
+        """The number of rows with a weight above 0."""
+        weights = self.examples.weights
+        return len(self.examples) if weights is None else int(np.count_nonzero(weights))
+
 
 @step
 def describe_finalists(setting: Setting) -> None:
@@ -91,7 +97,7 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
     rows = held.examples
     if dataset.folds and "target_scale" in dataset.description:
         why = "with folds each model has a scale of the target of its own"
-        return FinalistAnswers(held.split, len(rows), runs, why=why)
+        return FinalistAnswers(held.split, held.rows, runs, why=why)
     description = {**dataset.description, **head.description}
     if isinstance(dataset.output_size, tuple):  # the outputs of all rows may be larger than the memory
         return _of_several_axes(setting, dataset, held, description)
@@ -101,10 +107,10 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
         outputs, costs = _outputs(dataset, rows, files, description)
     if not all(np.isfinite(each).all() for each in outputs):
         why = "outputs are not finite"
-        return FinalistAnswers(held.split, len(rows), runs, (), why, costs.size_mb, costs.latency_ms)
+        return FinalistAnswers(held.split, held.rows, runs, (), why, costs.size_mb, costs.latency_ms)
     return FinalistAnswers(
         split=held.split,
-        rows=len(rows),
+        rows=held.rows,
         models=runs,
         heads=tuple(_summaries(setting, dataset, head, rows, outputs)),
         is_weighted=rows.weights is not None,
@@ -122,7 +128,7 @@ def _of_several_axes(setting: Setting, dataset: "Dataset", held: Held, descripti
         costs = _costs(dataset, opened(), opened)
     return FinalistAnswers(
         split=held.split,
-        rows=len(held.examples),
+        rows=held.rows,
         models=held.runs,
         heads=(HeadSummary(why=SEVERAL_AXES),),
         is_weighted=held.examples.weights is not None,

@@ -128,4 +128,4 @@ def _write(output: Path, page: str) -> None:
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise InputError("output", f"{output} cannot be written: {error.strerror}") from error
+        raise InputError("--output", f"{output} cannot be written: {error.strerror}") from error

@@ -52,20 +52,26 @@ class Question:
     ) -> "Question":
         """Settle the comparison from the study's objective, the test split and the candidate's head.
 
-        Of several heads the metric of one, or a user's function of one, judges this one alone: rows that weigh nothing
-        for it are no evidence.
+        Of several heads the metric of one, or a user's function of one, judges this one alone. Rows that weigh nothing
+        for it, or of the sum of all losses for none of them, are no evidence.
         """
         from nightune.models.networks.joint_heads import JointHead  # noqa: PLC0415 - Keras
         from nightune.models.networks.joint_measures import measure_of_objective  # noqa: PLC0415
         from nightune.models.networks.row_answers import classes_of  # noqa: PLC0415
+        from nightune.models.networks.rows_as_trained import weighing_rows  # noqa: PLC0415
         from nightune.models.networks.truth import truth  # noqa: PLC0415
         from nightune.models.networks.weighted_metrics import is_row_mean  # noqa: PLC0415
 
         judged = _judged(dataset, objective, own)
+        placed = replace(
+            test, inputs=np.arange(len(test)), table=None
+        )  # no inputs are read here: places stand for them
+        if judged is None and (weighing := weighing_rows(head, test)) is not None:
+            question = cls.of(dataset, placed.part(weighing), objective, head, own)
+            return replace(question, places=weighing)
         if judged is not None and isinstance(head, JointHead):
             data, metric = judged
-            # No inputs are read here: their places stand for them.
-            known = replace(test.of_head(data), inputs=np.arange(len(test)), table=None).weighing()
+            known = placed.of_head(data).weighing()
             places = None if known.weights is None else np.asarray(known.inputs)
             question = cls.of(dataset.of_head(data), known, metric, head.part(data.name).head, own)
             return replace(question, of_head=data.name, places=places)

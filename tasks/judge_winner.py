@@ -72,28 +72,13 @@ def _notes_on_start(setting: Setting, winner: TrialResult) -> list[str]:
 def _judge(setting: Setting, candidate: Candidate, champion: Version | None, head: Any) -> Verdict:
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
-    store, rules = setting.store, setting.study.promotion
+    study, rules = setting.study, setting.study.promotion
     dataset = open_dataset(setting.data.folder)
-    opponent = "no champion" if champion is None else f"champion version {champion.number}"
-    record = partial(record_test_read, store, setting.sweep, f"gate: trial {candidate.trial} against {opponent}")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            contender = candidate_contender(setting, candidate, dataset, head, Path(folder))
-        except UnopenedError as error:
-            evidence = _unopened(setting, dataset, head, error)
-        else:
-            evidence = measure(
-                dataset,
-                _asked(setting, head),
-                rules,
-                candidate=contender,
-                champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
-                record=record,
-                alone=partial(opens_alone, setting.study, dataset),
-            )
+    evidence = _evidence(setting, candidate, champion, head, dataset)
     guards = (_data_guard(setting, dataset.version), *evidence.guards)
-    unit = f" {OF_UNSCALED}" if _is_of_unscaled(setting) else ""
-    limits = Rules(rules.minimum_gain, rules.challenger_margin, f"{setting.study.objective.name}{unit}")
+    is_unscaled = is_of_unscaled(study.objective.name, study.content)
+    metric = f"{study.objective.name} {OF_UNSCALED}" if is_unscaled else study.objective.name
+    limits = Rules(rules.minimum_gain, rules.challenger_margin, metric)
     compared = evidence.gain, evidence.baseline, guards, limits, champion is not None
     decision, reason, is_close = decide(*compared)
     return Verdict(
@@ -107,21 +92,38 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         baseline=evidence.baseline,
         guards=guards,
         is_close=is_close,
-        test_reads=test_reads(store, setting.sweep),
+        test_reads=test_reads(setting.store, setting.sweep),
         test_metrics=evidence.metrics,
         notes=(*evidence.notes, *(f"data: {finding}" for finding in setting.data.findings)),
-        values=evidence.values and replace(evidence.values, is_unscaled=_is_of_unscaled(setting)),
+        values=evidence.values and replace(evidence.values, is_unscaled=is_unscaled),
         advice=next_steps(*compared),
     )
+
+
+def _evidence(setting: Setting, candidate: Candidate, champion: Version | None, head: Any, dataset: Any) -> Evidence:
+    """Measure candidate and champion; what is known about a candidate that cannot be opened."""
+    opponent = "no champion" if champion is None else f"champion version {champion.number}"
+    said = f"gate: trial {candidate.trial} against {opponent}"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            contender = candidate_contender(setting, candidate, dataset, head, Path(folder))
+        except UnopenedError as error:
+            return _unopened(setting, dataset, head, error)
+        place = Path(folder) / "champion"
+        return measure(
+            dataset,
+            _asked(setting, head),
+            setting.study.promotion,
+            candidate=contender,
+            champion=None if champion is None else champion_contender(setting.store, champion, place),
+            record=partial(record_test_read, setting.store, setting.sweep, said),
+            alone=partial(opens_alone, setting.study, dataset),
+        )
 
 
 def _asked(setting: Setting, head: Any) -> Asked:
     study = setting.study
     return Asked(study.objective.name, head, own_metric(study), study.limits, study.objective.report)
-
-
-def _is_of_unscaled(setting: Setting) -> bool:
-    return is_of_unscaled(setting.study.objective.name, setting.study.content)
 
 
 def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:

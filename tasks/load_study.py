@@ -104,7 +104,7 @@ def _loss_problems(study: Study) -> Iterator[Problem]:
     searched = next((name for name, known in options.items() if len(known) > 1), None)
     if searched and "val_loss" in study.objective.named:
         message = f"val_loss cannot rank trials of different losses, and {searched} is searched; use another metric"
-        yield Problem("objective.metric", message)
+        yield Problem(study.objective.key, message)
 
 
 def _metric_problems(study: Study) -> Iterator[Problem]:
@@ -112,7 +112,7 @@ def _metric_problems(study: Study) -> Iterator[Problem]:
     try:
         own_metrics(study)
     except InputError as error:
-        yield Problem("objective.metrics" if study.objective.metrics else error.key, error.message)
+        yield Problem(error.key, error.message)
 
 
 def _stopping_problems(study: Study) -> Iterator[Problem]:

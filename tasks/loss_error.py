@@ -42,11 +42,17 @@ def record_loss_error(setting: Setting, best: TrialResult) -> None:
 
 def _error(setting: Setting, best: TrialResult) -> float:
     from nightune.models.engines.prediction import outputs_of  # noqa: PLC0415 - Keras
-    from nightune.models.networks.rows_as_trained import losses_as_trained, standard_error_of_mean  # noqa: PLC0415
+    from nightune.models.networks.rows_as_trained import (  # noqa: PLC0415
+        losses_as_trained,
+        standard_error_of_mean,
+        weighing_rows,
+    )
     from nightune.models.serving.predictor import Predictor, open_model  # noqa: PLC0415
 
     trainer = trainer_of(setting)
     rows, head = trainer.dataset.ranking, trainer.engine.head(read_recipe(best.trial.params))
+    places = weighing_rows(head, rows)
+    rows = rows if places is None else rows.part(places)
     with tempfile.TemporaryDirectory() as folder:
         model = open_model(fetch_checkpoint(setting.store, best.run_id, Path(folder)))
         predictor = Predictor(model, None, {**trainer.dataset.description, **head.description})

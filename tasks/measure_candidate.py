@@ -161,34 +161,50 @@ def measure(
         *undefined,
     ]
     notes = [*note_equal_models(ours.losses), *question.notes(), *threshold_notes(predictor.description)]
-    gain = baseline = None
-    theirs = None
-    if champion is not None:
-        theirs, new_notes, found = _champion_side(champion, predictor, raw, question)
-        guards += found
-        notes += new_notes
-    if bool(np.isfinite(ours.losses).all()) and not undefined:
-        try:
-            baseline, gain = _gains(ours, theirs, question, rules)
-        except (UndefinedMetricError, InputError) as error:  # a user's metric may have no value for some predictions
-            guards.append(question.incomparable(str(error)))
-    if gain is not None and theirs is not None:
-        guards.append(check_serving_model(ours, theirs, question.rows, rules))
-        notes += note_few_models(gain)
-    own = None if baseline is None else asked.own
-    named = [asked.metric, *asked.report]
-    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, named, own)
-    values = None
-    if baseline is not None:
-        values = MetricValues.of(asked.metric, question.direction, gain, baseline, asked.own is not None)
-    return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
+    nothing: tuple[Side | None, Sequence[str], Sequence[Guard]] = None, (), ()
+    theirs, notes_on, guards_of = nothing if champion is None else _champion_side(champion, predictor, raw, question)
+    gains = _Gains() if undefined else _gains(ours, theirs, question, rules)
+    named, own = [asked.metric, *asked.report], None if gains.baseline is None else asked.own
+    return Evidence(
+        measure=question.loss,
+        gain=gains.over_champion,
+        baseline=gains.baseline,
+        guards=(*guards, *guards_of, *gains.guards),
+        metrics=all_metrics(predictor, inputs, test.targets, asked.head, test.weights, named, own),
+        notes=(*notes, *notes_on, *gains.notes),
+        values=gains.values(asked, question),
+    )
 
 
-def _gains(ours: Side, theirs: Side | None, question: Question, rules: PromotionSection) -> tuple[Gain, Gain | None]:
-    """Return the gains over the baseline and over the champion, None without a comparable one."""
+@dataclass(frozen=True)
+class _Gains:
+    """The gains over the baseline and the champion, None where they cannot be compared, and what they show."""
+
+    baseline: Gain | None = None
+    over_champion: Gain | None = None
+    guards: tuple[Guard, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def values(self, asked: Asked, question: Question) -> MetricValues | None:
+        """Return the values of the study's metric; None if nothing was compared."""
+        if self.baseline is None:
+            return None
+        is_own = asked.own is not None
+        return MetricValues.of(asked.metric, question.direction, self.over_champion, self.baseline, is_own)
+
+
+def _gains(ours: Side, theirs: Side | None, question: Question, rules: PromotionSection) -> _Gains:
+    if not np.isfinite(ours.losses).all():
+        return _Gains()
     rows, confidence = question.rows, rules.confidence
-    baseline = compare_sides(ours, question.baseline(), rows, confidence, seed=1, opponent_is_fixed=True)
-    return baseline, None if theirs is None else compare_sides(ours, theirs, rows, confidence, seed=0)
+    try:
+        baseline = compare_sides(ours, question.baseline(), rows, confidence, seed=1, opponent_is_fixed=True)
+        if theirs is None:
+            return _Gains(baseline)
+        gain = compare_sides(ours, theirs, rows, confidence, seed=0)
+    except (UndefinedMetricError, InputError) as error:  # a user's metric may have no value for some predictions
+        return _Gains(guards=(question.incomparable(str(error)),))
+    return _Gains(baseline, gain, (check_serving_model(ours, theirs, rows, rules),), tuple(note_few_models(gain)))
 
 
 def _champion_side(

@@ -20,6 +20,7 @@ from nightune.vocabulary import (
     QUANTILE_METRICS,
     TOP_METRICS,
     VALIDATION_PREFIX,
+    Direction,
     listing,
     unknown_name,
 )
@@ -40,16 +41,12 @@ def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
 
     A function of the user is called with the training targets and random predictions.
     """
-    named = [(_key(study), name) for name in study.objective.named if name not in OF_MODEL]
+    named = [(study.objective.key, name) for name in study.objective.named if name not in OF_MODEL]
     named += [("objective.report", name) for name in study.objective.report]
     problems = [Problem(key, message) for key, name in named for message in _of_data(name, dataset)]
     problems += [Problem(key, message) for key, name in named for message in _quantile_problems(name, study, dataset)]
     of_head = list(_head_problems(study, dataset))
     return [*problems, *of_head, *([] if of_head else _own_problems(study, _measured_head(study, dataset)))]
-
-
-def _key(study: Study) -> str:
-    return "objective.metrics" if study.objective.metrics else "objective.metric"
 
 
 def own_metrics(study: Study) -> list[tuple[str, OwnMetric]]:
@@ -64,8 +61,7 @@ def further_metric(study: Study, objective: Further) -> OwnMetric | None:
     """Return the user's function that an objective after the first is; None if it is another; InputError as above."""
     if not objective.is_own:
         return None
-    folder, head = study.path.resolve().parent, study.objective.head or ""
-    return OwnMetric.load(objective.metric, folder, objective.direction, head)
+    return _load(study, objective.metric, objective.direction)
 
 
 def _quantile_problems(metric: str, study: Study, dataset: "Dataset") -> Iterator[str]:
@@ -88,7 +84,12 @@ def own_metric(study: Study) -> OwnMetric | None:
     objective = study.objective
     if not objective.is_own:
         return None
-    return OwnMetric.load(objective.metric, study.path.resolve().parent, objective.direction, objective.head or "")
+    return _load(study, objective.metric, objective.direction)
+
+
+def _load(study: Study, reference: str, direction: Direction) -> OwnMetric:
+    folder, objective = study.path.resolve().parent, study.objective
+    return OwnMetric.load(reference, folder, direction, objective.head or "", objective.key)
 
 
 def _head_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
@@ -124,7 +125,7 @@ def _of_data(metric: str, dataset: "Dataset") -> Iterator[str]:
 
 
 def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
-    key = _key(study)
+    key = study.objective.key
     try:
         for reference, own in own_metrics(study):
             yield from _problems_of(reference, own, study, dataset)
@@ -133,7 +134,7 @@ def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
 
 
 def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset") -> Iterator[Problem]:
-    key, is_first = _key(study), reference == study.objective.metric
+    key, is_first = study.objective.key, reference == study.objective.metric
     if dataset.folds and not is_first:
         yield Problem(key, f"{reference}: with folds a function of yours can be the first metric only; name it first")
         return
@@ -142,7 +143,7 @@ def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset
         problem = f"{reference} takes no weights, and rows have some; give it an argument `weights`, or set"
         yield Problem(key, f'{problem} average = "rows"')
         return
-    train = some_rows(dataset, dataset.train)
+    train = some_rows(dataset, dataset.train if has_weights else replace(dataset.train, weights=None))
     for place, part, examples in (("the training rows", dataset, train), *_measured(dataset)):
         arguments, weights = _random_answers(part, examples), examples.weights if has_weights else None
         values = [own.value(*arguments, weights) for _ in range(2)]

@@ -13,10 +13,10 @@ from nightune.models.errors import InputError
 from nightune.models.serving.answer_tables import answer_table, with_probabilities
 from nightune.models.serving.head_outputs import has_probabilities as has_probabilities_of
 from nightune.models.serving.predictor import PROBABILITIES
+from nightune.tasks.output_files import refuse_bad_output
 from nightune.tasks.tracking.registry.open_version import Opened, find_version, open_version
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store.store import Store
-from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,13 +33,9 @@ class Predicted:
     remarks: tuple[str, ...]
 
 
-def refuse_bad_output(output: Path, file: Path) -> None:
-    """Refuse, before anything is computed, an output of an unknown format or that cannot be written."""
-    if output.suffix.lower() not in FORMATS:
-        raise InputError("--output", unknown_name(output.suffix or output.name, FORMATS, "format"))
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        what = "it is a folder" if output.is_dir() else f"there is no folder {output.absolute().parent}"
-        raise InputError("--output", f"{output} cannot be written: {what}")
+def refuse_bad_answers(output: Path, file: Path) -> None:
+    """Refuse, before anything is computed, an output of an unknown format, that cannot be written, or of the rows."""
+    refuse_bad_output(output, FORMATS)
     if output.exists() and output.samefile(file):
         raise InputError("--output", f"{output} is the file of the rows; name another one")
 

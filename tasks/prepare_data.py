@@ -66,9 +66,9 @@ def read_dataset(study: Study) -> Dataset:
     try:
         dataset = load_dataset(_data_settings(study), study.path.parent)
         if not study.objective.is_own:
-            refuse_unknown_metric(study.objective.metric, dataset)
+            refuse_unknown_metric(study.objective.metric, dataset, study.objective.key)
         for each in study.objective.further_curves:
-            refuse_unknown_metric(each, dataset, "objective.metrics")
+            refuse_unknown_metric(each, dataset, study.objective.key)
         for name in study.objective.report:
             refuse_unknown_metric(name, dataset, "objective.report")
     except InputError as error:

@@ -104,8 +104,7 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
 
 def metric_digest(study: Study) -> str:
     """Return the digest of the user's metrics; empty for built-in ones."""
-    key = "objective.metrics" if study.objective.metrics else "objective.metric"
-    return "".join(source_digest(each, study.path.parent, key) for each in study.objective.named)
+    return "".join(source_digest(each, study.path.parent, study.objective.key) for each in study.objective.named)
 
 
 def _stopping_digest(study: Study, params: Params) -> str:

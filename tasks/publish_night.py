@@ -7,8 +7,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.reporting.leaderboard_rows import Row
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.step import step
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.promotion_gate import as_markdown
 
 SHOWN_ROWS = 50  # MLflow has all rows

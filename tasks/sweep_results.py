@@ -14,12 +14,13 @@ from nightune.tasks.reporting.night.page import Context, draw_page, draw_stills
 from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still
+from nightune.tasks.reporting.read_report import read_report
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.registry.model_folder import place_model
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tasks.tracking.trials.recorded import read_all_curves
-from nightune.tasks.write_report import SweepReport, read_report
 from nightune.vocabulary import listing
 
 if TYPE_CHECKING:

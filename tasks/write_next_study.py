@@ -9,8 +9,8 @@ from typing import Any
 from nightune.models.errors import InputError
 from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study, problems_of
+from nightune.tasks.output_files import refuse_bad_copy
 from nightune.tasks.reporting.night.next_steps import Advice, complete_changes, with_changes
-from nightune.tasks.reporting.probe_report import refuse_bad_copy
 from nightune.tuning.analysis.next_steps.steps import Change
 from nightune.tuning.errors import StudyError
 from nightune.tuning.study.edit import with_value

@@ -125,6 +125,9 @@ def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
     start = check.start
     if start is None:
         return []
+    alone = _texts(start["without_family"])
+    if not start["configurations"]:
+        return [("start", f"drawn: the portfolio has no family of {' or '.join(alone)}")]
     text = f"{start['points']} of {start['configurations']} configurations of the portfolio begin the sweep"
     lines = [("start", f"{text} · {start['as_they_are']} as they are")]
     for how, words in _CHANGES.items():
@@ -132,7 +135,7 @@ def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
         assert isinstance(counts, Mapping)
         named = ", ".join(f"{name} (in {count})" for name, count in sorted(counts.items()))
         lines += [("", f"{words}: {named}")] if counts else []
-    for name in _texts(start["without_family"]):
+    for name in alone:
         kept = "begins with draws" if start["by"] == "auto" else "takes optimizer, rates, decay and batches only"
         lines.append(("", f"{name}: no family of the portfolio; {kept}"))
     return lines

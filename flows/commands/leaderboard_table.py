@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nightune.flows.commands.cells import cell_text, plain_table
 from nightune.flows.runtime.console import print_table
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.front import NOT_COMPUTED
@@ -34,12 +34,14 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
     """Print the best trials of a sweep, the params of the winner, why trials failed, and findings about the data."""
     title = f"{report.sweep.id} · {report.metric_text} · {len(report.results)} of {report.sweep.planned_trials} trials"
     table = plain_table(title)
-    columns = _columns(report, console.width)
+    columns, left_out = _columns(report, console.width)
     for name, _ in columns:
         table.add_column(escape(name), justify="right", no_wrap=True)
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*map(Text, row))
     print_table(console, table)
+    if left_out and report.results:
+        console.print(Text(f"No room for {', '.join(left_out)}: widen the terminal, or use --json."))
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
     if report.sweep.ended_by:
@@ -53,8 +55,11 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         console.print(Text(finding, style="yellow"), soft_wrap=True)
 
 
-def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
-    """Return headings and cells: what all have, further objectives and params as fit, and seconds if all params do."""
+def _columns(report: SweepReport, width: int) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """Return headings and cells: what all have, further objectives and params as fit, and seconds if all params do.
+
+    Then the names of the objectives and params that there is no room for.
+    """
     shown = report.results[:SHOWN_ROWS]
     fixed = [
         ("trial", [f"{_mark(report, result):<2}{result.trial.number:>3}" for result in shown]),
@@ -73,7 +78,8 @@ def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
         room -= _width(column)
         kept.append(column)
     has_room = len(kept) == len(params) and _width(seconds) <= room
-    return [*fixed, *([seconds] if has_room else []), *kept]
+    names = [*(name for name, _ in report.sweep.further), *report.by_importance]
+    return [*fixed, *([seconds] if has_room else []), *kept], names[len(kept) :]
 
 
 def _front_marks(report: SweepReport, shown: Sequence[TrialResult]) -> list[tuple[str, list[str]]]:

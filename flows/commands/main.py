@@ -38,7 +38,7 @@ from nightune.tasks.trial.interrupts import interrupts_remembered
 
 if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
-    from nightune.tasks.write_report import SweepReport
+    from nightune.tasks.reporting.sweep_report import SweepReport
     from nightune.tuning.study.study import Study
     from nightune.tuning.trial import TrialResult
 
@@ -141,14 +141,15 @@ def probe(
     """Suggest a range of learning rates for each optimizer of the study: run a range test of a few seconds for each."""
     with report_errors(), interrupts_remembered(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
-        from nightune.tasks.reporting.night.stills import refuse_other_picture  # noqa: PLC0415
-        from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
+        from nightune.tasks.output_files import refuse_bad_copy, refuse_bad_output  # noqa: PLC0415
+        from nightune.tasks.reporting.night.stills import SUFFIXES  # noqa: PLC0415
+        from nightune.tasks.reporting.probe_report import write_chart, write_study_copy  # noqa: PLC0415
 
         load_study(study, seed=seed)  # refuse a bad file before Prefect starts
         if write is not None:
             refuse_bad_copy(study, write)
         if plot is not None:
-            refuse_other_picture(plot, "plot")
+            refuse_bad_output(plot, SUFFIXES, "--plot")
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
@@ -180,9 +181,9 @@ def show(
     """Print the leaderboard of a sweep."""
     with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.reporting.read_report import read_report  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
-        from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
         name = load_study(study).name
         store = open_existing_store(store_root(), tracking_uri())

@@ -13,8 +13,8 @@ from nightune.flows.runtime.environment import store_root
 from nightune.models.serving.input_trees import is_several, read_shape
 from nightune.models.serving.predictor import DESCRIPTION
 from nightune.models.user_code import is_reference
+from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.registry.registry import CHAMPION
-from nightune.tasks.write_report import Standing, SweepReport
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.vocabulary import ARCHITECTURE
 

@@ -32,13 +32,13 @@ def predict(
         raise typer.BadParameter("--version names the version already; leave out --alias", param_hint="--alias")
     with report_errors(creates_store=False), lasting_imports():
         from nightune.models.data.rows_to_predict import existing_rows  # noqa: PLC0415 - pandas
-        from nightune.tasks.predict_rows import predict_rows, refuse_bad_output, write_answers  # noqa: PLC0415
+        from nightune.tasks.predict_rows import predict_rows, refuse_bad_answers, write_answers  # noqa: PLC0415
         from nightune.tasks.tracking.registry.registry import CHAMPION  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         rows = existing_rows(file)
         if output is not None:
-            refuse_bad_output(output, rows)
+            refuse_bad_answers(output, rows)
         store = open_existing_store(store_root(), tracking_uri())
         predicted = predict_rows(store, model, rows, version, alias or CHAMPION, probabilities)
         show_every_text()

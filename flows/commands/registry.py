@@ -37,9 +37,9 @@ def promote(
         raise typer.BadParameter("a forced promotion requires a reason", param_hint="--because")
     with report_errors(creates_store=False), interrupts_remembered(), progress_shown():
         promotion = run_supervised(study, partial(_promotion, study, sweep, dry_run, force, because))
+        from nightune.tasks.reporting.read_report import read_report  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store, store_address  # noqa: PLC0415
         from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
-        from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
         judged, store = promotion.verdict.candidate, open_existing_store(store_root(), tracking_uri())
         confirmed = read_report(store, judged.model, find_sweep(store, judged.model, judged.sweep))

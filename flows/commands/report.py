@@ -46,13 +46,14 @@ def report(
 ) -> None:
     """Draw the report of a sweep, complete or not, as one page for a browser: what won, by how much, how sure."""
     if train_ablation:
-        _train_ablation(study, sweep)
+        _train_ablation(study, sweep, output, write)
     with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.draw_report import Asked, draw_report  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415
 
         name = load_study(study).name
+        _refuse_bad_files(study, output, write)
         store = open_existing_store(store_root(), tracking_uri())
         drawn = draw_report(store, name, study, Asked(sweep, output, write, BEFORE_BUILDING))
     if as_json:
@@ -63,8 +64,19 @@ def report(
         _open(drawn)
 
 
-def _train_ablation(study: Path, sweep: str | None) -> None:
+def _refuse_bad_files(study: Path, output: Path | None, write: Path | None) -> None:
+    """Refuse files that cannot be written, before the sweep is read."""
+    from nightune.tasks.output_files import refuse_bad_copy, refuse_bad_output  # noqa: PLC0415 - pydantic takes a moment
+
+    if output is not None:
+        refuse_bad_output(output, (".html",))
+    if write is not None:
+        refuse_bad_copy(study, write)
+
+
+def _train_ablation(study: Path, sweep: str | None, output: Path | None, write: Path | None) -> None:
     with report_errors(creates_store=False), interrupts_remembered(), progress_shown():
+        _refuse_bad_files(study, output, write)
         trained = run_supervised(study, partial(_ablation, study, sweep))
     say(f"{trained} trainings of the ablation path ended; those of earlier calls are kept.")
 

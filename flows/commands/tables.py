@@ -10,9 +10,9 @@ from rich.text import Text
 
 from nightune.flows.commands.cells import cell_text, plain_table
 from nightune.flows.runtime.console import print_table
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.beliefs import belief_lines
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
@@ -56,9 +56,15 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
 
 
 def print_importance(console: Console, report: SweepReport) -> None:
-    """Print the importance of each dimension, its better values, and the bounds near which the best trials lie."""
+    """Print the importance of each dimension, its better values, and the bounds near which the best trials lie.
+
+    Of too few trials for any share it says so in a line.
+    """
     mattered = report.mattered
     if mattered is None or not mattered.dimensions:
+        return
+    if all(each.share is None for each in mattered.dimensions):
+        console.print(Text(explained_text(mattered)), soft_wrap=True)
         return
     table = plain_table(f"what mattered · {report.sweep.metric}")
     table.add_column("parameter")

@@ -17,6 +17,7 @@ from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training import reported_names
 from nightune.models.training.engine import Compiles, Engine
 from nightune.models.training.loop import train
+from nightune.models.training.row_weights import weights_of_classes
 
 MARGIN = 0.9  # `fit` must cost less than this share of the compiled engine, for measurements are noisy
 LEAST_SAVED_SECONDS = 5.0
@@ -120,7 +121,7 @@ def _epoch_seconds(engine: Engine, recipe: Recipe, dataset: Dataset, folder: Pat
     share = min(1.0, MEASURED_EXAMPLES / (len(dataset.train) + len(validation)))
     if share < 1.0:
         count, held_out = (max(1, int(share * len(each))) for each in (dataset.train, validation))
-        first = few_rows(dataset, dataset.train, count)
+        first = few_rows(dataset, dataset.train, count, weights_of_classes(dataset, [recipe.training]))
         dataset = replace(dataset, train=first, validation=few_rows(dataset, validation, held_out))
         engine = make_same_engine(engine, dataset, folder)
     recipe = replace(recipe, stopping=StoppingSettings("none"))

@@ -24,7 +24,7 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.model_key import model_key
-from nightune.models.training.row_weights import is_in_loss
+from nightune.models.training.row_weights import is_in_loss, weights_of_classes
 from nightune.models.training.seeds import Seeds
 from nightune.vocabulary import ARCHITECTURE
 
@@ -38,7 +38,7 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
     InputError if the step raises, returns no loss, leaves out the study's optimizer, loss or penalty, or makes
     variables while it trains. `folder` is the study's.
     """
-    part = _few_rows(dataset)
+    part = _few_rows(recipe, dataset)
     recipe = replace(recipe, stopping=StoppingSettings("none"))
     engine = FitEngine(part, folder)
     started = engine.start(recipe, Seeds.from_trial(0))
@@ -70,7 +70,7 @@ def refuse_untrainable(recipe: Recipe, dataset: Dataset, folder: Path) -> None:
 
     A model may be built and predict, and still raise there: `call` with `training=True` may return something else.
     """
-    part = _few_rows(dataset)
+    part = _few_rows(recipe, dataset)
     _trained(FitEngine(part, folder), replace(recipe, stopping=StoppingSettings("none")), part, folder, [])
 
 
@@ -94,9 +94,10 @@ def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folde
         raise errors[0]
 
 
-def _few_rows(dataset: Dataset) -> Dataset:
+def _few_rows(recipe: Recipe, dataset: Dataset) -> Dataset:
     validation = few_rows(dataset, dataset.without_weights(dataset.validation), ROWS)
-    return replace(dataset, train=few_rows(dataset, dataset.train, ROWS), validation=validation)
+    classes = weights_of_classes(dataset, [recipe.training])
+    return replace(dataset, train=few_rows(dataset, dataset.train, ROWS, classes), validation=validation)
 
 
 def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:

@@ -32,6 +32,7 @@ from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import weights_of_classes
 from nightune.models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
@@ -231,11 +232,12 @@ def _trained(
     program is compiled beside the training in `fit`, whose seconds then mean nothing.
     """
     validation = dataset.without_weights(dataset.validation)
-    part = replace(dataset, train=few_rows(dataset, dataset.train, COMPARED_EXAMPLES), validation=validation)
+    classes = weights_of_classes(dataset, (recipe.training for recipe in recipes))
+    part = replace(dataset, train=few_rows(dataset, dataset.train, COMPARED_EXAMPLES, classes), validation=validation)
     are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
     # An engine of all rows takes the first ones, whatever they weigh, and counts weights of classes in all of them; its
     # models may be built by all of them, too.
-    is_beginning = are_first(dataset, dataset.train, COMPARED_EXAMPLES)
+    is_beginning = are_first(dataset, dataset.train, COMPARED_EXAMPLES, classes)
     reads_rows = any(
         recipe.training.has_class_weights or reads_training_inputs(recipe.architecture, folder) for recipe in recipes
     )

@@ -1,6 +1,7 @@
 """A user's metric for the promotion gate: of models, whose labels are compared by name, and of the best constant."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,8 @@ def own_model_metric(
 def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth) -> Metric:
     """Return the metric of the constant that is best on the training rows, among usual ones."""
     weights = truth.training_weights(dataset)
-    chosen = some_rows(dataset, dataset.train)
-    known, weights_of_known = chosen.targets, None if weights is None else chosen.weights
+    chosen = some_rows(dataset, dataset.train if weights is not None else replace(dataset.train, weights=None))
+    known, weights_of_known = chosen.targets, chosen.weights
     rows = len(known)
     sign = 1.0 if own.direction == "minimize" else -1.0
     scored = []

@@ -40,13 +40,14 @@ class OwnMetric:
     function: Callable[..., Any]
     weights_name: str = ""  # of its argument; empty if it takes none
     head: str = ""  # of several heads the one that it measures
+    key: str = KEY  # that names it
 
     @classmethod
-    def load(cls, reference: str, folder: Path, direction: Direction, head: str = "") -> "OwnMetric":
-        """Load the function; InputError if it cannot be loaded, or takes other arguments."""
-        function = load_function(reference, folder, KEY)
-        file, name = find_reference(reference, folder, KEY)
-        return cls(name, direction, file, function, _weights_name(function, reference), head)
+    def load(cls, reference: str, folder: Path, direction: Direction, head: str = "", key: str = KEY) -> "OwnMetric":
+        """Load the function that a key names; InputError if it cannot be loaded, or takes other arguments."""
+        function = load_function(reference, folder, key)
+        file, name = find_reference(reference, folder, key)
+        return cls(name, direction, file, function, _weights_name(function, reference, key), head, key)
 
     def value(self, targets: np.ndarray, answers: np.ndarray, weights: np.ndarray | None) -> float:
         """Return the metric; NaN if no row has a weight. InputError with file and line if the function fails."""
@@ -64,7 +65,7 @@ class OwnMetric:
         except (Exception, SystemExit) as error:
             line = users_line(error, self.file.parent)
             where = f" ({line})" if line else ""
-            raise InputError(KEY, f"{self.name}() of {self.file.name} raised {cause_of(error)}{where}") from error
+            raise InputError(self.key, f"{self.name}() of {self.file.name} raised {cause_of(error)}{where}") from error
         return self._number(returned)
 
     def loss(self, targets: np.ndarray, answers: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -98,7 +99,7 @@ class OwnMetric:
         kind = f"{type(returned).__name__}{of_shape}"
         place = _place(self.function)
         raise InputError(
-            KEY, f"{self.name}() of {self.file.name} returned a {kind} (needed: one number, such as a mean){place}"
+            self.key, f"{self.name}() of {self.file.name} returned a {kind} (needed: one number, such as a mean){place}"
         )
 
 
@@ -130,11 +131,15 @@ def at_axes(
 
 
 def some_rows(dataset: Dataset, examples: Examples) -> Examples:
-    """Return the examples; of a class at each position evenly as many rows as leave their answers small enough."""
+    """Return the examples; of a class at each position evenly as many rows as leave their answers small enough.
+
+    These are rows with a weight above 0.
+    """
     most = max(MOST_NUMBERS // dataset.output_count, 1) if dataset.task == POSITIONS else len(examples)
     if len(examples) <= most:
         return examples
-    return examples.part(np.linspace(0, len(examples) - 1, most).astype(int))
+    weighing = np.arange(len(examples)) if examples.weights is None else np.flatnonzero(examples.weights)
+    return examples.part(weighing[np.linspace(0, len(weighing) - 1, min(most, len(weighing))).astype(int)])
 
 
 def plain(quantities: np.ndarray, description: Mapping[str, Any]) -> np.ndarray:
@@ -153,7 +158,7 @@ def of_second(probabilities: np.ndarray) -> np.ndarray:
     return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
 
 
-def _weights_name(function: Callable[..., Any], reference: str) -> str:
+def _weights_name(function: Callable[..., Any], reference: str, key: str) -> str:
     """Return the argument that takes weights, empty if none does; InputError unless it takes (y_true, y_pred)."""
     try:
         signature = inspect.signature(function)
@@ -164,7 +169,7 @@ def _weights_name(function: Callable[..., Any], reference: str) -> str:
         signature.bind(None, None, **({name: None} if name else {}))
     except TypeError as error:
         message = f"{reference} must take (y_true, y_pred) or (y_true, y_pred, weights): {error}"
-        raise InputError(KEY, message) from error
+        raise InputError(key, message) from error
     return name
 
 

@@ -50,6 +50,21 @@ def mean_one(own: np.ndarray | None, of_all: np.ndarray | None) -> np.ndarray | 
     return factors * (float(rows.sum()) / total) if total > 0 else factors
 
 
+def weighing_rows(head: Head, examples: Examples) -> np.ndarray | None:
+    """Return the places of the rows that weigh for some trained one of several heads; None for all, and for one head.
+
+    The others add nothing to `val_loss`, and are no evidence. Weights of rows for all heads are not read here.
+    """
+    if not isinstance(head, JointHead):
+        return None
+    weighs = np.zeros(len(examples), bool)
+    for part in head.parts:
+        own = part.data.row_weights(examples.targets, None)
+        if part.weight:
+            weighs |= True if own is None else own > 0
+    return None if weighs.all() else np.flatnonzero(weighs)
+
+
 def standard_error_of_mean(losses: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the standard error of the mean of independent rows, weighted if they have weights; NaN for one row."""
     count = len(losses) if weights is None else int(np.count_nonzero(weights))

@@ -4,7 +4,7 @@ They act as in Keras' `fit(sample_weight=, class_weight=)`: each multiplies the 
 is their sum, divided by the number of rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -132,6 +132,12 @@ class ClassWeights:
         have = "a row has several labels" if task == "multilabel" else "there are no classes"
         remedy = 'give each row a weight: [data] weight = "column", or (x, y, weight) of a function'
         raise InputError(KEY, f"the task is {task}: {have}; remove the key, or {remedy}")
+
+
+def weights_of_classes(dataset: Dataset, trainings: Iterable[TrainingSettings]) -> list[np.ndarray]:
+    """Return the weights of classes of those trainings that have some, each (classes,) float32."""
+    classes = ClassWeights(dataset)
+    return [classes.of(each.class_weight) for each in trainings if each.has_class_weights]
 
 
 def row_weights(dataset: Dataset, training: TrainingSettings) -> np.ndarray | None:

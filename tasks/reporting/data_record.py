@@ -48,6 +48,6 @@ def _code(study: Study) -> str:
     folder = study.path.parent
     given: list[tuple[str, Value]] = [(name, each) for name in FROM_CODE for each in study.space.options(name)]
     named = [(key, text) for key, value in given for text in (value.values() if isinstance(value, dict) else [value])]
-    named += [("objective.metric", each) for each in study.objective.named]
+    named += [(study.objective.key, each) for each in study.objective.named]
     digests = {source_digest(text, folder, key) for key, text in named if isinstance(text, str)} - {""}
     return trial_key({"code": sorted(digests)}) if digests else NO_CODE

@@ -95,7 +95,7 @@ def write_chart(probe: StudyProbe, file: Path) -> None:
     try:
         probe.figure.save(file)
     except OSError as error:
-        raise InputError("plot", f"{file} cannot be written: {error.strerror}") from error
+        raise InputError("--plot", f"{file} cannot be written: {error.strerror}") from error
 
 
 def write_study_copy(probe: StudyProbe, copy: Path, read: Callable[[Path], object]) -> None:
@@ -117,18 +117,6 @@ def write_study_copy(probe: StudyProbe, copy: Path, read: Callable[[Path], objec
     except StudyError as error:
         copy.unlink()
         raise refused from error
-
-
-def refuse_bad_copy(study_file: Path, copy: Path) -> None:
-    """Raise StudyError unless a copy of the study can be written to this file."""
-    if copy.suffix != ".toml":
-        raise StudyError(str(copy), [Problem("file", "is not a study file (allowed: names that end in .toml)")])
-    if copy.resolve().parent != study_file.resolve().parent:
-        problem = f"must be in the folder of {study_file}: the paths in a study are relative to its folder"
-        raise StudyError(str(copy), [Problem("file", problem)])
-    if copy.exists():
-        problem = "exists already; choose another name, existing files are not overwritten"
-        raise StudyError(str(copy), [Problem("file", problem)])
 
 
 def _row(probe: RateProbe) -> list[str]:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.cluster import Cluster
-from tests.faults.test_killed_workers import POISON, statuses
+from tests.faults.test_killed_workers import poison, statuses
 from tests.flows.conftest import command_line
 
 PATIENCE_SECONDS = 900.0  # of a command; four processes import Keras for it
@@ -34,11 +34,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 def test_a_poison_fails_alone_after_three_deaths_on_any_worker(
     cluster: Cluster, store_root: Path, small_study: Path
 ) -> None:
-    (small_study.parent / "poison.py").write_text(POISON)
-    text = small_study.read_text().replace('"mlp"\nunits = [[4]]', '"poison.py:build"\nwidth = [2, 3, 4, 5]')
-    text = text.replace('optimizer = ["sgd", "adam"]', 'optimizer = "sgd"').replace("trials = 4\n", "")
-    text = text.replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.1").replace('"random"', '"grid"')
-    small_study.write_text(text)
+    poison(small_study)
     done = tuned(small_study)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("SIGABRT · attempt") == 2

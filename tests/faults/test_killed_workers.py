@@ -27,6 +27,15 @@ def build(input_shape, output_size, width: int = 4):
 """
 
 
+def poison(study: Path) -> None:
+    """Let one of the study's four trials abort the process that trains it."""
+    (study.parent / "poison.py").write_text(POISON)
+    text = study.read_text().replace('"mlp"\nunits = [[4]]', '"poison.py:build"\nwidth = [2, 3, 4, 5]')
+    text = text.replace('optimizer = ["sgd", "adam"]', 'optimizer = "sgd"').replace("trials = 4\n", "")
+    text = text.replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.1").replace('"random"', '"grid"')
+    study.write_text(text)
+
+
 def statuses(store: Path) -> list[str]:
     with sqlite3.connect(store / "mlflow.db") as database:
         trials = "select run_uuid from tags where key = 'nightune.trial_key'"
@@ -37,11 +46,7 @@ def statuses(store: Path) -> list[str]:
 def test_a_trial_that_aborts_its_worker_three_times_fails_alone(
     nightune: Command, store_root: Path, small_study: Path
 ) -> None:
-    (small_study.parent / "poison.py").write_text(POISON)
-    text = small_study.read_text().replace('"mlp"\nunits = [[4]]', '"poison.py:build"\nwidth = [2, 3, 4, 5]')
-    text = text.replace('optimizer = ["sgd", "adam"]', 'optimizer = "sgd"').replace("trials = 4\n", "")
-    text = text.replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.1").replace('"random"', '"grid"')
-    small_study.write_text(text)
+    poison(small_study)
     done = nightune("tune", small_study, "--engine", "fit", "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("SIGABRT · attempt") == 2

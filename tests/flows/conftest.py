@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from tests.conftest import kept_environment
 
 SMALL_STUDY = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.trial import Status
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from tests.flows.conftest import SMALL_STUDY, Tuned, tuned_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")

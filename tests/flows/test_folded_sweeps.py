@@ -9,7 +9,7 @@ import pytest
 from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.trial import Status
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "opened_here")

@@ -54,5 +54,32 @@ def test_the_help_of_a_command_has_its_exit_codes(command: str) -> None:
     assert all(f"{code} {said}" in text for code, said in CODES[command].items())
 
 
+@pytest.mark.parametrize(("command", "words"), [("tune", "nightune[dask]"), ("predict", "as in [data]")])
+def test_help_shows_words_in_brackets(command: str, words: str) -> None:
+    assert words in " ".join(invoke(command, "--help").split())
+
+
+def test_the_readme_names_the_options_that_a_command_has() -> None:
+    from nightune.flows.commands.main import app
+
+    rows = re.findall(r"^\| `nightune (\w+)(.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, row in rows:
+        options = {each for param in found[name].params for each in param.opts if each.startswith("--")}
+        assert set(re.findall(r"--[a-z][a-z-]*", row.partition(" | ")[0])) == options, name
+
+
+def test_the_pages_name_options_that_commands_have() -> None:
+    from nightune.flows.commands.main import app
+
+    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    for page in pages:
+        for name, words in re.findall(r"nightune (\w+)([^`\n|&]*)", page.read_text(encoding="utf-8")):
+            known = {each for param in found[name].params for each in param.opts} if name in found else set()
+            named = re.findall(r"(?<!\S)\[?(--[a-z][a-z-]*)", words)
+            assert {*named} <= {*known, "--help", "--version", "--install-completion"}, (page.name, name)
+
+
 def test_a_shell_can_be_given_completion() -> None:
     assert "--install-completion" in invoke("--help")

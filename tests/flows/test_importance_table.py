@@ -8,8 +8,8 @@ from rich.console import Console
 
 from nightune.flows.commands.leaderboard_table import print_leaderboard
 from nightune.flows.commands.tables import claim_text, print_confirmation, print_importance
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, Importance, WhatMattered
 from nightune.tuning.analysis.metric_values import search_unit
@@ -65,6 +65,11 @@ def test_shares_are_printed_with_their_reliability_and_the_range_ends_that_were_
 def test_shares_of_noise_are_reported_as_unreliable(explained: float | None, words: str) -> None:
     share = None if explained is None else 0.5
     assert words in printed(WhatMattered((Importance("optimizer", share, explained, 24),), ()))
+
+
+def test_too_few_trials_for_any_share_are_a_line() -> None:
+    found = tuple(Importance(name, None, None, 6) for name in ("optimizer", "units"))
+    assert len(printed(WhatMattered(found, ())).splitlines()) == 1
 
 
 def test_an_incomplete_sweep_prints_no_importance() -> None:

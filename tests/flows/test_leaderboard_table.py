@@ -10,8 +10,8 @@ from rich.console import Console
 
 from nightune.flows.commands.leaderboard_table import print_leaderboard
 from nightune.models.errors import InputError
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.analysis.importance import Importance, WhatMattered
 from nightune.tuning.analysis.standard_errors import standard_errors
@@ -58,6 +58,8 @@ def test_eighty_columns_have_the_four_params_that_mattered_most() -> None:
     assert row.split()[:7] == ["*", "3", "0.9700", f"±{REPORT.errors.by_trial[3]:.4f}", "3/4", "done", "3"]
     assert "adamw" in row
     assert len(row.split()) == 6 + 4
+    assert "No room for one_minus_momentum, units: widen" in " ".join(printed())
+    assert not any("No room" in line for line in printed(width=160))
     assert not any("seconds" in line for line in printed())
     assert any("seconds" in line for line in printed(width=160))
 

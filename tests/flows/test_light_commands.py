@@ -7,7 +7,7 @@ import pytest
 
 NEEDED_BY = {
     "show": (
-        "nightune.tasks.write_report",
+        "nightune.tasks.reporting.read_report",
         "nightune.flows.commands.leaderboard_table",
         "nightune.flows.commands.next_steps",
     ),

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
-from nightune.tasks.write_report import SweepReport
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from nightune.flows.commands.next_steps import print_after_promotion, print_next_steps, print_use
 from nightune.tasks.promote_model import Promotion
+from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.store.pages import Pages
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
-from nightune.tasks.write_report import Standing, SweepReport
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Verdict
 from nightune.tuning.trial import Status, Trial, TrialResult
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
-from nightune.tasks.write_report import SweepReport
 from tests.flows.test_model_rounds import interrupt_after_trainings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "portfolio")
@@ -101,3 +101,8 @@ def test_check_says_how_many_configurations_fit_and_what_was_changed(started: Pa
     )
     started.write_text(own)
     assert check_study(load_study(started)).as_json()["start"]["without_family"] == ["net.py:make"]  # type: ignore[index]
+    started.write_text(own.replace('start = "portfolio"', 'method = "auto"').replace("trials = 10", "trials = 8"))
+    console = Console(record=True, width=160)
+    print_check(console, check_study(load_study(started)))
+    (line,) = (each for each in console.export_text().splitlines() if each.startswith("start"))
+    assert line.split() == ["start", *["drawn:", "the", "portfolio", "has", "no", "family", "of", "net.py:make"]]

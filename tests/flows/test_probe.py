@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from nightune.models.techniques.learning_rates.range_test import read_range_test, rising_rates
+from nightune.tasks.output_files import refuse_bad_copy
 from nightune.tasks.reporting.probe_report import (
     PEAK,
     RateProbe,
     StudyProbe,
-    refuse_bad_copy,
     write_chart,
     write_study_copy,
 )

@@ -37,6 +37,26 @@ def test_a_folder_without_a_store_is_named_and_stays_empty(
     assert not root.parent.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--output", "page.pdf"), "--output: unknown format '.pdf' (known: .html)"),
+        (("--output", "gone/page.html"), "no folder"),
+        (("--write", "next.txt"), "end in .toml"),
+        (("--train-ablation", "--output", "page"), "--output: unknown format 'page'"),
+    ],
+)
+def test_a_file_that_no_report_is_written_to_is_refused_before_the_store_is_opened(
+    words: tuple[str, ...], said: str, small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows.commands.main import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "elsewhere"))
+    done = CliRunner().invoke(app, ["report", str(small_study), *words])
+    assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output
+
+
 @pytest.mark.parametrize("words", [("check", "STUDY", "--no-build"), ("pause", "STUDY"), ("resume", "STUDY")])
 def test_commands_that_need_no_store_create_none(
     words: tuple[str, ...], small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

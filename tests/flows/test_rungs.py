@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nightune.tasks.write_report import SweepReport
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.trial import Status
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")

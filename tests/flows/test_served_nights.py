@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pytest
 from tests.faults.test_poison import trials
 from tests.flows.conftest import SMALL_STUDY, command_line
 from tests.flows.serving import FlowRun, Served, spans
-from tests.tasks.test_notify import Receiver
+from tests.tasks.test_notify import Receiver, receiving
 
 pytestmark = pytest.mark.nights
 
@@ -87,13 +86,7 @@ def store(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    yield from receiving()
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
-from nightune.tasks.write_report import SweepReport
 from tests.flows.conftest import SMALL_STUDY
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")

@@ -14,11 +14,11 @@ import pytest
 
 from nightune.models.errors import InputError
 from nightune.tasks.reporting.events import TrialEnded
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import open_existing_store
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.workers import requirements
 from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.errors import StudyError
 
 HALVING = """method = "successive_halving"

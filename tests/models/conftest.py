@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ import pytest
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
+SEEDS = Seeds(weights=1, order=2, dropout=3)
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # known without importing Keras
 
 # Of a program in a test that no other training shares: one of all rules is compiled in half as much time again.
@@ -38,6 +41,15 @@ def in_backend(backend: str, module: str, expression: str, folder: Path) -> Any:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def trained(engine: Any, recipe: Recipe, plans: Sequence[EpochPlan]) -> tuple[Any, list[EpochOutput]]:
+    """Train the epochs of the plans one after the other; return the last state and all outputs."""
+    state, outputs = engine.start(recipe, SEEDS), []
+    for plan in plans:
+        state, output = engine.run_epoch(state, plan)
+        outputs.append(output)
+    return state, outputs
 
 
 MakeDataset = Callable[..., Dataset]

@@ -10,6 +10,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.few_rows import few_rows
 from nightune.models.engines.make import make_engine
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe, resolve
@@ -17,7 +18,7 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.graph_key import graph_key, perturbed
 from nightune.models.training.loop import train
-from nightune.models.training.row_weights import ClassWeights, row_weights
+from nightune.models.training.row_weights import ClassWeights, row_weights, weights_of_classes
 from nightune.models.training.seeds import Seeds
 from tests.models.conftest import BACKEND, FEW_RULES, MakePlan, both, in_backend
 
@@ -302,3 +303,22 @@ def test_an_epoch_of_rows_without_weight_changes_nothing(make_plan: MakePlan) ->
         state, output = engine.run_epoch(state, replace(make_plan(sizes=(8,), rates=0.1), order=order))
         assert output.loss == 0.0
         assert all(np.array_equal(one, other) for one, other in zip(before, engine.weights(state), strict=True))
+
+
+def test_short_trainings_have_rows_of_classes_with_a_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightune.models.engines.own_steps import refuse_untrainable
+    from nightune.models.engines.verification import _compare_first_buildable
+
+    data, asked = weighted(), recipe({"0": 0.0, "1": 0.0, "2": 1.0}, optimizer="sgd")
+    assert data.train.weights is not None
+    order = np.argsort((data.train.targets == 2) & (data.train.weights > 0), kind="stable")  # what weighs is last
+    late = replace(data, train=replace(data.train.part(order), inputs=data.train.inputs[order]))
+    assert not (few_rows(late, late.train, 8).targets == 2).any()
+    few = few_rows(late, late.train, 8, weights_of_classes(late, [asked.training]))
+    assert ((few.targets == 2).sum(), (few.weights > 0).all()) == (min(4, (late.train.targets[-4:] == 2).sum()), True)
+    monkeypatch.setattr("nightune.models.engines.own_steps.ROWS", 8)
+    monkeypatch.setattr("nightune.models.engines.verification.COMPARED_EXAMPLES", 8)
+    refuse_untrainable(asked, late, tmp_path)
+    engine = make_engine(COMPILED_ENGINES[BACKEND], late, tmp_path)
+    (found,) = _compare_first_buildable(engine, [asked], late, tmp_path)
+    assert found.difference <= found.tolerance

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+from tests.models.conftest import in_backend
 
 
 def setup_module() -> None:
@@ -259,7 +258,7 @@ def test_training_prints_nothing_over_many_trials(
     assert caplog.messages == []
 
 
-def train_and_save(path: str) -> None:
+def train_and_save(path: Path) -> None:
     """Run a fixed training on this process' backend from fixed weights, and write the results."""
     generator = np.random.default_rng(0)
     split = Examples(generator.normal(size=(22, 5)).astype(np.float32), generator.integers(0, 3, 22).astype(np.int32))
@@ -279,16 +278,8 @@ def train_and_save(path: str) -> None:
 
 @pytest.mark.nights
 def test_tensorflow_and_jax_train_the_same_plan_alike(tmp_path: Path) -> None:
-    pytest.importorskip("jax")
-    here, there = str(tmp_path / "here.npz"), str(tmp_path / "jax.npz")
+    here, there = tmp_path / "here.npz", tmp_path / "there.npz"
     train_and_save(here)
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
-    }
-    is_jax = "assert t.keras.backend.backend() == 'jax'"
-    code = f"import test_engine_fit as t; t.setup_module(); {is_jax}; t.train_and_save({there!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    in_backend("jax", __name__, "train_and_save(Path(sys.argv[1]) / 'there.npz')", tmp_path)
     with np.load(here) as first, np.load(there) as second:
         assert_close(list(first.values()), list(second.values()), tolerance=2e-5)

@@ -12,30 +12,19 @@ import pytest
 from nightune.models.data.dataset import Dataset
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes.gradient_noise import example_estimates
-from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
-from nightune.models.training.seeds import Seeds
+from tests.models.conftest import SEEDS, trained
 
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global FitEngine, FitState
+    global FitEngine
     from nightune.models.engines.fit.engine import FitEngine
-    from nightune.models.engines.fit.fitted_epoch import FitState
 
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
 MakeRecipe = Callable[..., Recipe]
-SEEDS = Seeds(weights=1, order=2, dropout=3)
-
-
-def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[FitState, list[EpochOutput]]:
-    state, outputs = engine.start(recipe, SEEDS), []
-    for plan in plans:
-        state, output = engine.run_epoch(state, plan)
-        outputs.append(output)
-    return state, outputs
 
 
 @pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])

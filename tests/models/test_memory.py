@@ -16,9 +16,8 @@ import pytest
 from nightune.models.data.dataset import Dataset
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
-from nightune.models.training.seeds import Seeds
+from tests.models.conftest import SEEDS, trained
 
 
 def setup_module() -> None:
@@ -34,15 +33,6 @@ def setup_module() -> None:
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
 MakeRecipe = Callable[..., Recipe]
-SEEDS = Seeds(weights=1, order=2, dropout=3)
-
-
-def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[FitState, list[EpochOutput]]:
-    state, outputs = engine.start(recipe, SEEDS), []
-    for plan in plans:
-        state, output = engine.run_epoch(state, plan)
-        outputs.append(output)
-    return state, outputs
 
 
 def assert_same_weights(engine: FitEngine, first: FitState, second: FitState) -> None:

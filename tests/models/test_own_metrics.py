@@ -1,14 +1,18 @@
 """A metric of the user: what it gets, and what is said when it fails."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from nightune.models.data.dataset import Examples
 from nightune.models.errors import InputError
 from nightune.models.networks.named_metrics import Named
-from nightune.models.networks.own_metrics import OwnMetric, answers_of
+from nightune.models.networks.own_metrics import OwnMetric, answers_of, some_rows
 
 ROWS = 50
 generator = np.random.default_rng(5)
@@ -158,6 +162,26 @@ def test_lost_outputs_and_rows_without_weight_have_no_value(folder: Path) -> Non
     named = Named(own=own(folder, "area"))
     assert np.isnan(named.values("binary", LOGIT * np.nan, TWO, True, None)["area"])
     assert np.isnan(named.values("binary", LOGIT, TWO, True, 0 * COUNTS)["area"])
+
+
+def test_the_key_of_several_objectives_is_named(folder: Path) -> None:
+    own = OwnMetric.load("own.py:fails", folder, "maximize", key="objective.metrics")
+    with pytest.raises(InputError) as caught:
+        own.value(np.zeros(2), np.zeros(2), None)
+    assert caught.value.key == "objective.metrics"
+    with pytest.raises(InputError) as caught:
+        OwnMetric.load("own.py:one", folder, "maximize", key="objective.metrics")
+    assert caught.value.key == "objective.metrics"
+
+
+def test_of_many_positions_some_rows_with_a_weight_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightune.models.networks.own_metrics.MOST_NUMBERS", 30)
+    dataset: Any = SimpleNamespace(task="positions", output_count=6)
+    weights = np.zeros(100, np.float32)
+    weights[[31, 47, 52, 90]] = 1.0
+    every = Examples(np.arange(100), np.zeros((100, 2), np.int32))
+    assert some_rows(dataset, every).inputs.tolist() == [0, 24, 49, 74, 99]
+    assert some_rows(dataset, replace(every, weights=weights)).inputs.tolist() == [31, 47, 52, 90]
 
 
 def test_a_resample_without_a_value_is_nan_and_all_rows_raise(folder: Path) -> None:

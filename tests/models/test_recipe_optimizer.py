@@ -1,8 +1,5 @@
 """The optimizer of a recipe in the engines: measured and kept weights, by backend and engine."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import FEW_RULES
+from tests.models.conftest import FEW_RULES, in_backend
 
 
 def setup_module() -> None:
@@ -149,7 +146,7 @@ ON_TWO_BACKENDS: dict[str, dict[str, Any]] = {
 }
 
 
-def train_and_save(path: str) -> None:
+def train_and_save(path: Path) -> None:
     """Train each of them two epochs on this process' backend from fixed weights, and write the results."""
     ends: list[np.ndarray] = []
     for params in ON_TWO_BACKENDS.values():
@@ -171,18 +168,9 @@ def train_and_save(path: str) -> None:
 
 @pytest.mark.nights
 def test_tensorflow_and_jax_train_alike_with_every_rule(tmp_path: Path) -> None:
-    pytest.importorskip("jax")
-    here, there = str(tmp_path / "here.npz"), str(tmp_path / "jax.npz")
+    here, there = tmp_path / "here.npz", tmp_path / "there.npz"
     train_and_save(here)
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
-    }
-    trained = f"t.setup_module(); t.train_and_save({there!r})"
-    code = f"import keras, test_recipe_optimizer as t; {trained}; print(keras.backend.backend())"
-    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["jax"]
+    in_backend("jax", __name__, "train_and_save(Path(sys.argv[1]) / 'there.npz')", tmp_path)
     with np.load(here) as first, np.load(there) as second:
         for name in first:
             np.testing.assert_allclose(first[name], second[name], atol=2e-5)

@@ -13,7 +13,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.data.few_rows import are_first, few_rows
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.loop import Outcome
-from nightune.models.training.row_weights import ClassWeights
+from nightune.models.training.row_weights import ClassWeights, weights_of_classes
 from tests.models.conftest import FEW_RULES, in_backend
 from tests.models.test_classes_by_head import PARAMS, WEIGHTS, load
 from tests.models.test_snapshots import Kept, Resumed, is_equal
@@ -190,3 +190,19 @@ def test_a_head_that_learns_from_later_rows_alone_is_trained_in_short_trainings(
     monkeypatch.setattr("nightune.models.engines.own_steps.ROWS", 16)
     params = {**PARAMS, "training.class_weight": {"kind": {"high": 3.0}}}
     refuse_untrainable(read_recipe(params), late, tmp_path)
+
+
+def test_rows_of_a_head_have_both_a_weight_and_a_class_with_one(tmp_path: Path) -> None:
+    dataset = load(tmp_path, "(x, named, own)")
+    kind = dataset.heads[0]
+    column, low = kind.described["weight_column"], (kind.classes or ()).index("low")
+    targets = dataset.train.targets.copy()
+    targets[:, column] = 1.0
+    targets[:30, kind.columns[0]] = low
+    late = replace(dataset, train=replace(dataset.train, targets=targets))
+    option = {"kind": {"low": 0.0, "high": 1.0}}
+    (weights,) = weights_of_classes(late, [read_recipe({**PARAMS, "training.class_weight": option}).training])
+    assert are_first(late, late.train, 16)
+    assert not are_first(late, late.train, 16, [weights])
+    chosen = few_rows(late, late.train, 16, [weights]).targets
+    assert (chosen[:, kind.columns[0]] != low).sum() >= 4

@@ -110,6 +110,25 @@ def test_the_gate_compares_rows_that_weigh_for_the_judged_head(
         assert mean == pytest.approx(found["amount_mae"], rel=1e-5)
 
 
+@pytest.mark.parametrize("weights", [BOTH, '{"ripe": w, "amount": (np.arange(200) % 5 > 0) * 1.0}'])
+def test_the_sum_of_losses_is_compared_on_rows_that_weigh_for_some_head(
+    tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load(tmp_path, weights=weights)
+    test, head = dataset.test.open(Purpose.GATE, lambda: None), joint(dataset)
+    own = np.stack([test.targets[:, each.described["weight_column"]] for each in dataset.heads])
+    question = Question.of(dataset, test, "val_loss", head)
+    assert question.rows.count == (own > 0).any(axis=0).sum() < len(test)
+    outputs = np.random.default_rng(1).normal(size=(len(test), 2)).astype(np.float32)
+    made = Predictor(lambda inputs, training: outputs, None, {**dataset.description, **head.description})
+    monkeypatch.setattr(Predictor, "open", lambda *_: made)
+    losses = question.side(tmp_path, (), test.inputs).losses
+    assert losses.shape == question.baseline().losses.shape == (1, question.rows.count)
+    assert losses.mean() == pytest.approx(head.metrics("heads", outputs, test.targets)["loss"], rel=1e-5)
+    only_ripe = replace(head, parts=tuple(replace(each, weight=float(each.data.name == "ripe")) for each in head.parts))
+    assert Question.of(dataset, test, "val_loss", only_ripe).rows.count == (own[0] > 0).sum()
+
+
 def test_a_class_that_only_rows_without_weight_have_leaves_no_metric_of_the_head(tmp_path: Path) -> None:
     dataset = load(tmp_path, weights='{"ripe": (ripe == "yes") * 1.0}')
     assert any("one class" in each for each in metric_problems._of_data("val_ripe_auc", dataset))
@@ -151,7 +170,7 @@ def test_first_rows_without_weight_leave_no_check_without_a_loss(
     engine, recipe = make_engine("fit", dataset, tmp_path), read_recipe({})
     costs._epoch_seconds(engine, recipe, dataset, tmp_path)
     verification._trained(engine, [recipe], dataset, tmp_path, is_ahead=False)
-    parts.append(own_steps._few_rows(dataset))
+    parts.append(own_steps._few_rows(recipe, dataset))
     assert len(parts) == 3
     for part in parts:
         assert len(part.validation) < len(dataset.validation)

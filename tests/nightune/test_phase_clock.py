@@ -18,16 +18,7 @@ from nightune.phases import (
     phase,
     stage,
 )
-
-
-class Time:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.hand_clock import Time
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.tables import summary
+from nightune.tasks.reporting.read_report import read_report
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
@@ -36,7 +37,6 @@ from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import kept_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tasks.write_report import read_report
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, Finalist
 from nightune.tuning.analysis.importance import Importance, WhatMattered
 from nightune.tuning.analysis.paired_gain import Gain

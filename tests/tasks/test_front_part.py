@@ -10,10 +10,10 @@ from rich.console import Console
 
 from nightune.tasks.reporting.night.front_part import front_part, front_specs
 from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.results import record_front
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.metric_values import known_metric, search_unit
 from nightune.tuning.trial import TrialResult
 from tests.tasks.nights import ACCURACY, HOSTILE, Page, night, result

@@ -58,7 +58,7 @@ def test_a_sweeps_log_begins_with_the_findings(
 
 def test_show_prints_the_findings(store: Store, sweep: Sweep) -> None:
     from nightune.flows.commands.leaderboard_table import print_leaderboard
-    from nightune.tasks.write_report import read_report
+    from nightune.tasks.reporting.read_report import read_report
 
     write_findings(store, sweep, FINDINGS)
     report = read_report(store, "flowers", sweep)

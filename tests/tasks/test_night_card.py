@@ -15,6 +15,7 @@ from nightune.tasks.reporting.night.accounts import Accounts
 from nightune.tasks.reporting.night.card import card, escaped
 from nightune.tasks.reporting.night.data_part import since_part
 from nightune.tasks.reporting.night.next_steps import Advice
+from nightune.tasks.reporting.read_report import read_report
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import local_artifact
 from nightune.tasks.tracking.store.store import Store, client
@@ -22,7 +23,6 @@ from nightune.tasks.tracking.sweeps.descriptions import BEGIN, END, ShortReport,
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.profiles import DataProfile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.write_report import read_report
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.analysis.next_steps.steps import Step
 from nightune.tuning.analysis.promotion_gate import Decision

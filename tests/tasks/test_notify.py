@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiving() -> Iterator[Receiver]:
+    """Yield a receiver that answers until the end."""
     server = Receiver()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -50,6 +50,11 @@ def receiver() -> Iterator[Receiver]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    yield from receiving()
 
 
 def test_a_webhook_gets_the_event_as_json(receiver: Receiver) -> None:

@@ -13,7 +13,7 @@ import pytest
 from nightune.models.data.rows_to_predict import RowsToPredict
 from nightune.models.errors import InputError
 from nightune.tasks import predict_rows as module
-from nightune.tasks.predict_rows import predict_rows, refuse_bad_output, write_answers
+from nightune.tasks.predict_rows import predict_rows, refuse_bad_answers, write_answers
 from nightune.tasks.tracking.registry import open_version as opening
 from nightune.tasks.tracking.registry.open_version import Opened
 from nightune.tasks.tracking.registry.registry import Version
@@ -160,8 +160,8 @@ def test_an_output_that_cannot_be_written_is_refused_first(tmp_path: Path) -> No
     rows.write_text("a\n1\n")
     for name, word in (("out.xls", "format"), ("gone/out.csv", "no folder"), ("rows.csv", "file of the rows")):
         with pytest.raises(InputError, match=word):
-            refuse_bad_output(tmp_path / name, rows)
+            refuse_bad_answers(tmp_path / name, rows)
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match="it is a folder"):
-        refuse_bad_output(tmp_path / "folder.csv", rows)
-    refuse_bad_output(tmp_path / "out.csv", rows)
+        refuse_bad_answers(tmp_path / "folder.csv", rows)
+    refuse_bad_answers(tmp_path / "out.csv", rows)

@@ -17,6 +17,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.reporting.read_report import read_report
 from nightune.tasks.retry_failed import retry_failed, trials_to_retry
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, start_sweep
@@ -30,7 +31,6 @@ from nightune.tasks.tracking.trials.damages import damaged_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.write_report import read_report
 from nightune.tuning.errors import StudyError
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Status, Trial

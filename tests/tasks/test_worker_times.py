@@ -32,19 +32,10 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Trial
+from tests.hand_clock import Time
 from tests.tasks.nights import night, result
 
 NAMES = ["worker-1", "worker-2"]
-
-
-class Time:
-    """A clock that moves where a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

@@ -102,6 +102,20 @@ def test_a_slice_with_a_higher_loss_is_found(column: str, value: str, rows: Any)
     assert examined == 3 + 5 + 4
 
 
+def test_rows_without_weight_are_in_no_number() -> None:
+    generator = np.random.default_rng(3)
+    held, shares = columns(generator), generator.dirichlet(np.ones(3), (2, ROWS))
+    losses = generator.exponential(size=ROWS) + 1.5 * (held[0].values == "north")
+    weighs = (held[0].values != "north") | (generator.random(ROWS) < 0.5)
+    plain = replace(classes(losses=losses, numbers=np.arange(ROWS)), weights=weighs * 2.0)
+    answers = plain.with_probabilities(shares)
+    rows = {name: getattr(answers, name)[weighs] for name in ("truths", "losses", "weights", "numbers")}
+    alone = replace(plain, **rows, predicted=answers.predicted[:, weighs]).with_probabilities(shares[:, weighs])
+    found = summarize(answers, held)
+    assert found == summarize(alone, [replace(each, values=each.values[weighs]) for each in held])
+    assert (found.slices[0].value, found.slices[0].rows) == ("north", ((held[0].values == "north") & weighs).sum())
+
+
 def test_no_slice_is_worse_where_losses_do_not_depend_on_columns() -> None:
     def found(seed: int) -> bool:
         generator = np.random.default_rng(seed)

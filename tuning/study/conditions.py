@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range, is_among
 from nightune.tuning.search.search_space import Condition, Dimension, find_circle
-from nightune.tuning.study.parameters import Parameter, native, value_problems
+from nightune.tuning.study.parameter_values import native, value_problems
+from nightune.tuning.study.parameters import Parameter
 from nightune.tuning.study.vocabulary import KnownKeys
 from nightune.tuning.trial import Value
 from nightune.vocabulary import GIVEN, MODEL_PREFIX, listing, shown, suggestion

@@ -137,6 +137,16 @@ class Objective(Section):
         return self.metrics[0] if self.metrics and "metric" not in self.model_fields_set else self.metric
 
     @property
+    def field(self) -> str:
+        """The name of the key that names the metrics: `metrics` where there are several."""
+        return "metrics" if self.metrics else "metric"
+
+    @property
+    def key(self) -> str:
+        """The key that names the metrics, for messages."""
+        return f"objective.{self.field}"
+
+    @property
     def named(self) -> tuple[str, ...]:
         """The metrics as the study names them: one, or several objectives."""
         return self.metrics or (self.metric,)
@@ -159,6 +169,12 @@ class Objective(Section):
     def further_curves(self) -> tuple[str, ...]:
         """The metrics among the objectives after the first that are measured after each epoch."""
         return tuple(each.metric for each in self.further if not each.is_cost and not each.is_own)
+
+    def _stated_direction(self, place: int) -> Direction | None:
+        """Return the direction that the study states for one of several objectives; None if it states none."""
+        if self.directions:
+            return self.directions[place]
+        return self.direction if place == 0 and "direction" in self.model_fields_set else None
 
     def _name_of(self, metric: str) -> str:
         own = OWN_METRIC.fullmatch(metric)
@@ -185,13 +201,14 @@ class Objective(Section):
         if self.is_own:
             if self.name in OBJECTIVES:
                 message = f"a function of this name would be logged as {self.name}, which is another metric; rename it"
-                yield Clash(("metric",), "metric", message)
-            if "direction" not in self.model_fields_set and not self.directions:
+                yield Clash((self.field,), self.field, message)
+            if "direction" not in self.model_fields_set and not self.metrics:
                 message = f"missing (needed for a function of yours: {' or '.join(DIRECTIONS)})"
                 yield Clash(("metric", "direction"), "direction", message)
             return
         if self.head is not None and not any(each.is_own for each in self.further):
-            message = f"{shown(self.head)} is read only for a function of yours; write metric = {self._metric_of_head}"
+            written = "begin metrics with" if self.metrics else "write metric ="
+            message = f"{shown(self.head)} is read only for a function of yours; {written} {self._metric_of_head}"
             yield Clash(("metric", "head"), "head", message)
         direction = OBJECTIVES[plain_metric(self._first)]
         if "direction" in self.model_fields_set and self.direction != direction:
@@ -214,11 +231,11 @@ class Objective(Section):
             yield Clash(("metrics", "directions"), "directions", message)
             return
         for place, metric in enumerate(self.metrics):
-            known, stated = _direction_of(metric), self.directions[place] if self.directions else None
-            if known is None and stated is None and place:
+            known, stated = _direction_of(metric), self._stated_direction(place)
+            if known is None and stated is None:
                 message = f"missing (needed for {metric}, a function of yours: one for each metric)"
                 yield Clash(("metrics", "directions"), "directions", message)
-            elif known is not None and stated not in (None, known):
+            elif self.directions and known is not None and stated not in (None, known):
                 message = f"{stated!r} for {metric}, which is {known}d; remove directions, or correct it"
                 yield Clash(("metrics", "directions"), "directions", message)
             elif known is None and place and self._name_of(metric) in OBJECTIVES:

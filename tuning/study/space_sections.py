@@ -8,7 +8,8 @@ from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.study.conditions import Written, make_dimensions, missing_parameters, natives, read_conditions
-from nightune.tuning.study.parameters import Parameter, case_values, read_domain, read_parameters
+from nightune.tuning.study.parameter_values import read_domain
+from nightune.tuning.study.parameters import Parameter, case_values, read_parameters
 from nightune.tuning.study.presets import expand
 from nightune.tuning.study.vocabulary import ArchitectureName, KeySpec, KnownKeys, Vocabulary
 from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX, listing, shown, suggestion

@@ -197,17 +197,8 @@ def _between(night: Night, expected: Expected) -> str:
 
 def _figure(night: Night, path: AblationPath, start: str) -> Spec:
     """Return the expected score after each step with its interval; names stand above, for narrow pages."""
-    m = night.measure
-    scored = [(None, path.score), *((step, step.score) for step in path.steps)]
-    rows = []
-    for place, (step, score) in enumerate(scored):
-        numbers: dict[str, float | None] = {name: m.bent(getattr(score, name)) for name in ("low", "middle", "high")}
-        trained = _trained(night, path.start if step is None else step.params)
-        numbers["trained"] = m.drawn(float(np.mean(trained))) if trained else None
-        name = f"start: {start}" if step is None else f"{place}. {_named(step)}"
-        is_last, is_certain = step is path.steps[-1], step is not None and step.is_certain
-        rows.append({"place": place, "text": name, "is_certain": is_certain, "is_last": is_last, **numbers})
-    scores = [m.score(getattr(score, name)) for _, score in scored for name in ("low", "high")]
+    m, rows = night.measure, _rows(night, path, start)
+    scores = [m.score(getattr(score, name)) for _, score in _scored(path) for name in ("low", "high")]
     scores += [float(np.mean(known)) for params in _configurations(path) if (known := _trained(night, params))]
     ends = m.ends(scores, 0.06)
     x = field("middle", scale=m.scale(ends), axis={**m.axis(ends), "grid": True, "domain": False, "ticks": False})
@@ -236,3 +227,21 @@ def _figure(night: Night, path: AblationPath, start: str) -> Spec:
         text_layer(rows, left, y, dy=-8),
     ]
     return frame(layers, ROW * len(rows) + 30, top=2)
+
+
+def _scored(path: AblationPath) -> list[tuple[AblationStep | None, Expected]]:
+    """Return the start, whose step is None, and each step with its expected score."""
+    return [(None, path.score), *((step, step.score) for step in path.steps)]
+
+
+def _rows(night: Night, path: AblationPath, start: str) -> list[Spec]:
+    """Return the name of each step, its interval and, if it was trained, its mean score."""
+    m, rows = night.measure, []
+    for place, (step, score) in enumerate(_scored(path)):
+        numbers: dict[str, float | None] = {name: m.bent(getattr(score, name)) for name in ("low", "middle", "high")}
+        trained = _trained(night, path.start if step is None else step.params)
+        numbers["trained"] = m.drawn(float(np.mean(trained))) if trained else None
+        name = f"start: {start}" if step is None else f"{place}. {_named(step)}"
+        is_last, is_certain = step is path.steps[-1], step is not None and step.is_certain
+        rows.append({"place": place, "text": name, "is_certain": is_certain, "is_last": is_last, **numbers})
+    return rows

@@ -32,7 +32,23 @@ def confusion(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> Spec:
     """Return the rows by true class, downwards, and predicted class: shares of the true class as tints, and counts."""
     count = len(names)
     height = max(LEAST_CELL * count, min(CELL * count, MOST_PIXELS))
-    rows = [
+    ends = {"domain": [-0.5, count - 0.5], "nice": False}
+    x, y = field("x", scale=ends, axis=None), field("y", scale={**ends, "reverse": True}, axis=None)
+    rows = _cells(names, matrix)
+    layers: list[Spec] = [_tints(rows, x, y)]
+    if count <= MOST_COUNTS:
+        places = {**x, "field": "middle"}, {**y, "field": "centre"}
+        layers.append(text_layer(rows, *places, align="center", fontSize=11))
+    is_upright = count * max(map(len, names)) > 40
+    below = LABEL_WIDTH if is_upright else 24
+    layers += _class_names(names, x, y, is_upright)
+    spec = frame(layers, height + below, top=4)
+    return spec | {"padding": {"left": LABEL_WIDTH, "right": 4, "top": 4, "bottom": below}}
+
+
+def _cells(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> list[Spec]:
+    """Return each cell of the matrix: its edges and middle, the share of its true class, and its words."""
+    return [
         {
             "x": place - 0.5,
             "x2": place + 0.5,
@@ -48,10 +64,12 @@ def confusion(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> Spec:
         for truth, counts in enumerate(matrix)
         for place, number in enumerate(counts)
     ]
-    ends = {"domain": [-0.5, count - 0.5], "nice": False}
-    x, y = field("x", scale=ends, axis=None), field("y", scale={**ends, "reverse": True}, axis=None)
-    tint = {"condition": {"test": "datum.is_right", "value": CHAMPION}, "value": ACCENT}
-    cell = {
+
+
+def _tints(rows: list[Spec], x: Spec, y: Spec) -> Spec:
+    """Return the cells in the colour of right or wrong answers, the stronger the larger their share."""
+    shown = (("told", "class"), ("text", "rows"))
+    return {
         "data": values(rows),
         "mark": {"type": "rect", "stroke": LINE, "strokeWidth": 0.5},
         "encoding": {
@@ -59,24 +77,22 @@ def confusion(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> Spec:
             "x2": {"field": "x2"},
             "y": y,
             "y2": {"field": "y2"},
-            "color": tint,
+            "color": {"condition": {"test": "datum.is_right", "value": CHAMPION}, "value": ACCENT},
             "opacity": field("share", scale={"type": "sqrt", "domain": [0, 1], "range": [0, 0.8]}, legend=None),
-            "tooltip": [field(name, "nominal", title=title) for name, title in (("told", "class"), ("text", "rows"))],
+            "tooltip": [field(name, "nominal", title=title) for name, title in shown],
         },
     }
-    layers: list[Spec] = [cell]
-    if count <= MOST_COUNTS:
-        centre = {"x": {**x, "field": "middle"}, "y": {**y, "field": "centre"}}
-        layers.append(text_layer(rows, centre["x"], centre["y"], align="center", fontSize=11))
+
+
+def _class_names(names: Sequence[str], x: Spec, y: Spec, is_upright: bool) -> list[Spec]:
+    """Return the names of the classes beside the matrix and below it, there upright if they are long."""
     named = [{"text": name, "x": place, "y": place} for place, name in enumerate(names)]
-    is_upright = count * max(map(len, names)) > 40
     turned = {"angle": -90, "align": "right", "dx": -6} if is_upright else {"align": "center", "dy": 12}
-    below = LABEL_WIDTH if is_upright else 24
     limit = {"limit": LABEL_WIDTH - 8, "color": SOFT, "fontSize": 11}
-    layers.append(text_layer(named, {"value": -6}, y, **{"align": "right"} | limit))
-    layers.append(text_layer(named, x, {"value": "height"}, **turned | limit))
-    spec = frame(layers, height + below, top=4)
-    return spec | {"padding": {"left": LABEL_WIDTH, "right": 4, "top": 4, "bottom": below}}
+    return [
+        text_layer(named, {"value": -6}, y, **{"align": "right"} | limit),
+        text_layer(named, x, {"value": "height"}, **turned | limit),
+    ]
 
 
 def calibration(found: Calibration, is_share: bool) -> Spec:

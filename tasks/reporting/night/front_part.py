@@ -79,29 +79,12 @@ def _row(night: Night, measures: dict[str, Measure], result: TrialResult) -> dic
 
 def _figure(night: Night, name: str, measure: Measure) -> Spec:
     """Return all trials by a further objective and the first, the front in a line."""
-    m, further = night.measure, night.sweep.further
-    shown = _measured(night, name)
+    m, shown = night.measure, _measured(night, name)
     reach = m.reach([each.objective for each in shown])
-    on_front = {each.trial.number for each in night.front}
-    across = [each.further[name] for each in shown]
-    ends, other_ends = m.ends(reach, 0.08), measure.ends(across, 0.08)
-    rows = [
-        {
-            "trial": str(each.trial.number),
-            "first": m.drawn(min(max(each.objective, reach[0]), reach[1])),
-            "other": measure.drawn(each.further[name]),
-            "told": f"{m.text(each.objective, 1)}, {measure.text(each.further[name], 1)}",
-            "recipe": recipe(night, each, RECIPE),
-            "kind": "front" if each.trial.number in on_front else "other",
-        }
-        for each in shown
-    ]
-    pair = front(shown, night.sweep.direction, [each for each in further if each[0] == name])
+    x, y = _axes(night, name, measure, reach)
+    rows = [_dot(night, name, measure, each, reach) for each in shown]
+    pair = front(shown, night.sweep.direction, [each for each in night.sweep.further if each[0] == name])
     line = [{"first": m.drawn(each.objective), "other": measure.drawn(each.further[name])} for each in pair]
-    x = field(
-        "other", scale=measure.scale(other_ends), axis={**measure.axis(other_ends), "title": _name(name, measure)}
-    )
-    y = field("first", scale=m.scale(ends), axis={**m.axis(ends), "title": m.full_name})
     titles = {"trial": "trial", "told": "objectives", "recipe": "tried"}
     dots = {
         "x": x,
@@ -120,6 +103,29 @@ def _figure(night: Night, name: str, measure: Measure) -> Spec:
         ],
         330,
     )
+
+
+def _axes(night: Night, name: str, measure: Measure, reach: tuple[float, float]) -> tuple[Spec, Spec]:
+    """Return the axis of the further objective, and that of the first one, whose scores are drawn within `reach`."""
+    m, across = night.measure, [each.further[name] for each in _measured(night, name)]
+    ends, other_ends = m.ends(reach, 0.08), measure.ends(across, 0.08)
+    other = {**measure.axis(other_ends), "title": _name(name, measure)}
+    first = {**m.axis(ends), "title": m.full_name}
+    return field("other", scale=measure.scale(other_ends), axis=other), field("first", scale=m.scale(ends), axis=first)
+
+
+def _dot(night: Night, name: str, measure: Measure, result: TrialResult, reach: tuple[float, float]) -> Spec:
+    """Return the place of a trial and its words; scores outside `reach` stand at its ends."""
+    m, other = night.measure, result.further[name]
+    on_front = {each.trial.number for each in night.front}
+    return {
+        "trial": str(result.trial.number),
+        "first": m.drawn(min(max(result.objective, reach[0]), reach[1])),
+        "other": measure.drawn(other),
+        "told": f"{m.text(result.objective, 1)}, {measure.text(other, 1)}",
+        "recipe": recipe(night, result, RECIPE),
+        "kind": "front" if result.trial.number in on_front else "other",
+    }
 
 
 def _progress(night: Night) -> Spec:

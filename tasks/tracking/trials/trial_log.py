@@ -1,13 +1,9 @@
 """Write one trial to MLflow: in batches while it trains, and the rest when it ends."""
 
-import json
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +20,6 @@ from nightune.tasks.tracking.store.entities import (
     param,
 )
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
-from nightune.tasks.tracking.store.provenance import installed_packages
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
@@ -37,12 +32,19 @@ from nightune.tasks.tracking.trials.attempts import (
 )
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import drop_snapshots, keep_snapshot
+from nightune.tasks.tracking.trials.trial_tags import (
+    DESCRIBED,
+    attempts_of,
+    description,
+    final_tags,
+    identity_tags,
+    run_name,
+)
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
-DESCRIBED = "Best epoch"  # the first words of a trial's description
 FLUSH_SECONDS = 8.0  # so that MLflow's pages show an epoch within ten seconds
 
 
@@ -121,8 +123,8 @@ class TrialLog:
             self._put_error(result.traceback)
         metrics = _final_metrics(result, self._once)
         final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
-        described = {} if self._has_own_description else _description(result, self._sweep.metric)
-        self._flush(final, list((self._tags | _final_tags(result) | described).items()))
+        described = {} if self._has_own_description else description(result, self._sweep.metric)
+        self._flush(final, list((self._tags | final_tags(result) | described).items()))
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
         client(self._store).set_terminated(self._run_id, state, self._ended_ms)
         if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
@@ -169,7 +171,7 @@ class TrialLog:
         return client(self._store).create_run(
             self._sweep.experiment_id,
             start_time=self._started_ms,
-            tags=self._identity() | {names.ATTEMPT: "1"},
+            tags=self._identity | {names.ATTEMPT: "1"},
             run_name=run_name(self._trial),
         )
 
@@ -203,32 +205,16 @@ class TrialLog:
             or name.startswith(names.FURTHER)
         }
         is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED
-        attempt = _attempts(run) + (not is_promoted)
-        self._flush([], list((self._identity() | {names.ATTEMPT: str(attempt)}).items()))
+        attempt = attempts_of(run) + (not is_promoted)
+        self._flush([], list((self._identity | {names.ATTEMPT: str(attempt)}).items()))
         mlflow_client.update_run(self._run_id, status="RUNNING")
 
     def _last_step(self, name: str) -> int:
         return int(client(self._store).get_metric_history(self._run_id, name)[-1].step)
 
+    @property
     def _identity(self) -> dict[str, str]:
-        trial, replicate = self._trial, {names.REPLICATE: str(self._trial.replicate)}
-        return {
-            names.MLFLOW_PARENT: trial.replicate_of or self._sweep.run_id,
-            names.KIND: kind_of(trial),
-            **(replicate if trial.replicate else {}),
-            **({} if trial.step is None else {names.ABLATION_STEP: str(trial.step)}),
-            names.SWEEP: self._sweep.id,
-            names.TRIAL_KEY: self._trial.key,
-            names.TRIAL_NUMBER: str(self._trial.number),
-            names.SEED: str(self._trial.seed),
-            names.PARAMS: json.dumps(self._trial.params, ensure_ascii=False),
-            names.STATUS: "running",
-            **(_reason(trial) if trial.is_searched else {}),
-            names.HOST: socket.gethostname(),
-            names.PROCESS: str(os.getpid()),
-            names.ATTEMPT_TOKEN: (self._attempt or own_attempt()).token,
-            **self._tags,
-        }
+        return identity_tags(self._trial, self._sweep, (self._attempt or own_attempt()).token) | self._tags
 
     def _flush(self, metrics: list[Any], tags: list[tuple[str, str]]) -> None:
         from mlflow.entities import Metric, RunTag  # noqa: PLC0415
@@ -256,38 +242,6 @@ class TrialLog:
         self._params = []
 
 
-def _reason(trial: Trial) -> dict[str, str]:
-    """Return the tags that say why a trial was proposed, as far as that is known."""
-    by, expected = trial.proposed_by, trial.expected
-    return ({names.PROPOSED_BY: by} if by else {}) | (
-        {} if expected is None else {names.EXPECTED: json.dumps(asdict(expected))}
-    )
-
-
-def kind_of(trial: Trial) -> str:
-    """Return the kind of a trial's run."""
-    if trial.is_audit:
-        return names.AUDIT
-    if trial.step is not None:
-        return names.ABLATION
-    return "replicate" if trial.replicate else "trial"
-
-
-def run_name(trial: Trial) -> str:
-    """Return `trial 3`, `trial 3 replicate 2`, `trial 3 to the end`, or `ablation step 2 replicate 1`."""
-    if trial.is_audit:
-        return f"trial {trial.number} to the end"
-    if trial.step is not None:
-        return f"ablation step {trial.step} replicate {trial.replicate}"
-    return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
-
-
-def _attempts(run: Any) -> int:
-    """Return the number of attempts so far; 1 if the tag was changed, since it only informs."""
-    text = run.data.tags.get(names.ATTEMPT, "1")
-    return int(text) if text.isascii() and text.isdigit() else 1
-
-
 def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric  # noqa: PLC0415
 
@@ -295,23 +249,6 @@ def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:
     if not result.best_epoch:
         del values[names.OBJECTIVE]
     return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in {**values, **more}.items()]
-
-
-def _final_tags(result: TrialResult) -> dict[str, str]:
-    tags = {names.STATUS: str(result.status)}
-    if result.status is Status.NOT_PROMOTED:
-        tags[names.RUNG] = str(result.epochs)  # completely logged up to here
-    if result.status is Status.FAILED:
-        tags[names.PACKAGES] = installed_packages()
-    return tags | ({names.MESSAGE: result.message[: names.TAG_LENGTH]} if result.message else {})
-
-
-def _description(result: TrialResult, metric: str) -> dict[str, str]:
-    """Return what MLflow's page of the run says: which epoch its numbers are of."""
-    if not result.best_epoch:
-        return {}
-    best = f"{DESCRIBED} {result.best_epoch} of {result.epochs}: {metric} {result.objective:.5g}, which is `objective`."
-    return {names.MLFLOW_NOTE: f"{best} Where MLflow shows one number of a curve, it is that of the last epoch."}
 
 
 def _now_ms() -> int:

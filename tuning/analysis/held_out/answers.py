@@ -45,6 +45,19 @@ class Answers:
             hits = self.predicted == self.truths
         return replace(self, shares=shares, hits=hits, truth_shares=probabilities[:, rows, self.truths])
 
+    def weighing(self) -> "Answers":
+        """Return the answers to the rows with a weight above 0."""
+        rows = np.flatnonzero(self.weights)
+        if len(rows) == len(self.weights):
+            return self
+        by_row = {name: getattr(self, name) for name in ("truths", "losses", "weights", "numbers")}
+        by_model = {name: getattr(self, name) for name in ("predicted", "shares", "hits", "truth_shares")}
+        return replace(
+            self,
+            **{name: each[rows] for name, each in by_row.items() if each is not None},
+            **{name: each[:, rows] for name, each in by_model.items() if each is not None},
+        )
+
     def mean(self, values: np.ndarray) -> float:
         """Return the mean of values of rows by their weights, over the models if there are several."""
         flat = np.asarray(values, np.float64)

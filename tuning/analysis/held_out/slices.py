@@ -2,7 +2,7 @@
 
 The largest difference among many slices is large by itself, so each is compared with the largest one of any slice after
 the losses are permuted among the rows (Westfall, Young, 1993): for rows that are independent of each other, one data
-set in twenty without any bad slice shows one.
+set in twenty without any bad slice shows one. All rows weigh the same here: only equal ones can be permuted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

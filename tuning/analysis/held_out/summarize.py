@@ -27,7 +27,12 @@ DIGITS = 6  # of mean counts, whose sums are rounded
 
 
 def summarize(answers: Answers, columns: Sequence[HeldColumn], why_no_slices: str = "") -> HeadSummary:
-    """Return the summary of one head's answers; `columns` are those of the table that the rows are from."""
+    """Return the summary of one head's answers; `columns` are those of the table that the rows are from.
+
+    Rows of weight 0 are left out: nothing counts or examines them.
+    """
+    columns = [replace(each, values=each.values[answers.weights > 0]) for each in columns]
+    answers = answers.weighing()
     slices, examined = worst_slices(columns, answers.losses, answers.seed)
     summary = HeadSummary(
         kind=answers.kind,
@@ -72,8 +77,6 @@ def _groups(answers: Answers, members: Sequence[np.ndarray], matrix: np.ndarray)
     found = []
     for place in occurring:
         rows, right, named = matrix[place].sum(), matrix[place, place], matrix[:, place].sum()
-        if not rows:  # of weight 0 alone
-            continue
         ends = share_interval(float(right / rows), int(members[place].sum()), CONFIDENCE)
         precision = float(right / named) if named else None
         is_worse = len(occurring) > 1 and chances[place] <= LEVEL
@@ -119,9 +122,8 @@ def _of_quantities(summary: HeadSummary, answers: Answers) -> HeadSummary:
 
 
 def _worst_rows(answers: Answers) -> tuple[WorstRow, ...]:
-    """Return the rows with the largest mean loss, the largest first, without those of weight 0."""
-    losses = np.where(answers.weights > 0, answers.losses, -np.inf)
-    order = np.argsort(-losses, kind="stable")[: min(WORST_ROWS, int((answers.weights > 0).sum()))]
+    """Return the rows with the largest mean loss, the largest first."""
+    order = np.argsort(-answers.losses, kind="stable")[:WORST_ROWS]
     return tuple(
         WorstRow(
             None if answers.numbers is None else int(answers.numbers[row]),
