@@ -14,6 +14,7 @@ from nightune.models.techniques.stopping.user_rules import load_stop_function
 from nightune.models.user_code import is_reference, load_loss_function
 from nightune.tasks.metric_problems import own_metrics
 from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.changes import change_problems
 from nightune.tuning.study.phases import phase_problems
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
@@ -38,6 +39,7 @@ def load_study(
         *_loss_problems(study),
         *_metric_problems(study),
         *phase_problems(study.space, study.search.epochs),
+        *change_problems(study.space, study.search.epochs),
     ]
     if problems:
         raise StudyError(str(path), problems)

@@ -6,13 +6,14 @@ from typing import Any
 
 from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Choice, Range, is_among, range_problems
+from nightune.tuning.study.table_values import CHANGES, flat_table, native_table
 from nightune.tuning.study.vocabulary import KeySpec
 from nightune.tuning.trial import Value
 from nightune.vocabulary import listing, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
 LISTS = ("numbers", "names")  # kinds of keys whose values are lists
-TABLES = ("class_weight", "head_weights")  # kinds of keys whose values are tables of numbers
+TABLES = ("class_weight", "head_weights", CHANGES)  # kinds of keys whose values are tables
 FORMS = ("value", "options", "low", "high")
 FIELDS = (*FORMS, "scale", "integer", "steps", "when")
 
@@ -115,7 +116,7 @@ def value_problems(value: object, key: KeySpec) -> list[str]:
         problem = key.problem(value)
         return [f"{problem} ({key.allowed})"] if problem else []
     if key.kind in TABLES and isinstance(value, dict):
-        if not _is_plain([*value.values()]):
+        if key.kind != CHANGES and not _is_plain([*value.values()]):
             remedy = "to search the weight of a class, list tables: [{ no = 1, yes = 5 }, { no = 1, yes = 20 }]"
             return [f"{shown(value)} holds other values than numbers; {remedy}"]
     elif not _is_plain(value):
@@ -137,17 +138,8 @@ def native(value: Any, key: KeySpec) -> Value:
         return [float(each) for each in value]
     if key.kind == "names":
         return value if value == key.default else [value] if isinstance(value, str) else list(value)
-    if isinstance(value, dict):
-        return {label: _native_weight(value[label]) for label in sorted(value)}
-    read: Value = value
+    read: Value = native_table(value, key.kind) if isinstance(value, dict) else value
     return read
-
-
-def _native_weight(value: Any) -> Any:
-    """Convert the weight of a class, or those of one of several heads."""
-    if isinstance(value, dict):
-        return {label: float(value[label]) for label in sorted(value)}
-    return value if isinstance(value, str) else float(value)
 
 
 def _is_table_of_heads(table: Mapping[str, Any], key: KeySpec) -> bool:
@@ -162,15 +154,7 @@ def _is_table_of_heads(table: Mapping[str, Any], key: KeySpec) -> bool:
 def _read_condition(key: str, written: object) -> WrittenCondition | Problem:
     if not isinstance(written, dict) or not written:
         return Problem(key, f'{shown(written)} is not a condition (write {{ NAME = ["one value", "another"] }})')
-    return WrittenCondition(key, dict(_flat("", written)))
-
-
-def _flat(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    for name, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(f"{prefix}{name}.", value)
-        else:
-            yield f"{prefix}{name}", value
+    return WrittenCondition(key, dict(flat_table("", written)))
 
 
 def _read_plain(name: str, value: object, when: tuple[WrittenCondition, ...]) -> Parameter | Problem:
