@@ -56,3 +56,32 @@ def test_changes_that_do_not_fit_are_refused_with_their_key(tmp_path: Path, chan
     (problem,) = refusal.value.problems
     assert problem.key == "training.changes"
     assert word in problem.message
+
+
+@pytest.mark.parametrize(
+    ("space", "key", "word"),
+    [
+        (
+            'optimizer = ["adam", "prodigy"]\nlearning_rate.peak = { low = 0.01, high = 0.1 }',
+            "learning_rate.peak",
+            "C18",
+        ),
+        (
+            'penalty.kind = "l2"\npenalty.adaptation = ["none", "gap_control"]\npenalty.held_out_fraction = 0.1\n'
+            "penalty.strength = { low = 0.01, high = 0.1 }",
+            "penalty.strength",
+            "adaptation",
+        ),
+    ],
+)
+def test_a_population_is_refused_where_something_else_sets_its_values(
+    tmp_path: Path, space: str, key: str, word: str
+) -> None:
+    path = tmp_path / "study.toml"
+    text = STUDY.replace("[training]\nchanges = CHANGES\n", "").replace('optimizer = "adam"', space)
+    path.write_text(text.replace('method = "random"\ntrials = 2', 'method = "pbt"\npopulation = 4'))
+    with pytest.raises(StudyError) as refusal:
+        load_study(path)
+    (problem,) = refusal.value.problems
+    assert problem.key == key
+    assert word in problem.message

@@ -55,4 +55,5 @@ SAMPLERS: dict[str, Sampler] = {
     "hyperband": random,
     "gp": random,
     "auto": random,
+    "pbt": random,
 }
