@@ -19,6 +19,7 @@ from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
 from nightune.tasks.first_points import begun_by, choose_first_points
 from nightune.tasks.load_study import load_study, refuse_missing_sampler
+from nightune.tasks.next_generation import generations
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
@@ -51,6 +52,7 @@ from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
+from nightune.tuning.study.population import METHOD as POPULATION
 from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult
 
@@ -117,6 +119,8 @@ def search(setting: Setting) -> Setting:
     first_rungs = dict(setting.sweep.first_rungs)
     recorded = dict(read_proposals(setting.store, setting.sweep))
     choose = chooser(setting, recorded, first_rungs)
+    if setting.study.search.method == POPULATION:
+        choose = generations(setting, choose(setting.study.brackets[0], [])[1], latest)
     for planned in setting.study.brackets:
         bracket, trials = choose(planned, history)
         remaining = trials
@@ -125,7 +129,8 @@ def search(setting: Setting) -> Setting:
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
             announce_rung(bracket, rung, len(entrants))
-            results = train_rung(replace(setting, rung=rung.epochs, first_rung=bracket.rungs[0].epochs), entrants)
+            at_rung = replace(setting, rung=rung.epochs, first_rung=bracket.rungs[0].epochs)
+            results = [each for group in in_turn(bracket, entrants) for each in train_rung(at_rung, group)]
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
@@ -192,6 +197,16 @@ def chooser(
         return bracket, trials
 
     return choose
+
+
+def in_turn(bracket: Bracket, entrants: Sequence[Trial]) -> list[list[Trial]]:
+    """Return the trials of a rung in groups to train one after the other.
+
+    New members of a population continue from snapshots of others, so they begin before these train on.
+    """
+    new = [trial for trial in entrants if trial.number >= bracket.first]
+    others = [trial for trial in entrants if trial.number < bracket.first]
+    return [group for group in (new, others) if group]
 
 
 def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:

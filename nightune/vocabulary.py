@@ -30,13 +30,39 @@ SPAN_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 6
 SPAN = rf"([0-9]*\.?[0-9]+) ({'|'.join(SPAN_SECONDS)})s?"  # of time, as people write it
 
 KeyKind = Literal[
-    "float", "integer", "boolean", "option", "numbers", "names", "class_weight", "head_weights", "text", "any"
+    "float",
+    "integer",
+    "boolean",
+    "option",
+    "numbers",
+    "names",
+    "class_weight",
+    "head_weights",
+    "changes",
+    "text",
+    "any",
 ]
 GIVEN = ("given",)  # of a condition: another key has any value but its default
 
 MODEL_PREFIX = "model."  # of an architecture's own parameters
 ARCHITECTURE = "model.architecture"
 DEFAULT_ARCHITECTURE = "mlp"
+
+CHANGES = "training.changes"
+# Params that may change within a training, since they are data of its program; each with the value at which its graph
+# is another one, which the training must then have throughout or never. None: it has no such value.
+CHANGEABLE: dict[str, float | None] = {
+    "learning_rate.peak": None,
+    "weight_decay.strength": None,
+    "penalty.strength": None,
+    "penalty.label_smoothing": 0.0,
+    "gradient_clip.limit": None,
+    "one_minus_momentum": 1.0,
+    "one_minus_beta_1": None,
+    "one_minus_beta_2": None,
+    "one_minus_rho": None,
+    f"{MODEL_PREFIX}dropout": 0.0,
+}
 
 VALIDATION_PREFIX = "val_"
 DEFAULT_THRESHOLD = 0.5  # of the probability of the second of two classes

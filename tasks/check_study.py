@@ -21,8 +21,11 @@ from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import table_text
+from nightune.tuning.search.population import perturbed_dimensions
 from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
+from nightune.tuning.study.generations import generation_epochs, rules_of
+from nightune.tuning.study.population import METHOD as POPULATION
 from nightune.tuning.study.rounds import begun_with, is_proposed
 from nightune.tuning.study.sections import MANY_TRIALS, ConfirmationSection
 from nightune.tuning.study.study import Study
@@ -65,6 +68,7 @@ class StudyCheck:
     is_confirming: bool  # `nightune tune` confirms; otherwise `nightune promote` does
     ends: list[str]  # what may end the search before its last trial
     start: dict[str, object] | None  # the points that the sweep begins with, if the study names a start
+    population: dict[str, object] | None  # how a search by population develops
     adapts_rungs: bool  # later rounds leave out first rungs whose ranks disagree with later ones
     is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
 
@@ -115,6 +119,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         ends=list(study.search.ends_in_words),
         start=None if started is None else _start(study, started),
         adapts_rungs=study.search.adapts_rungs,
+        population=_population(study),
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
 
@@ -144,6 +149,21 @@ def _class_weights(study: Study, dataset: Dataset) -> dict[str, dict[str, float]
     return {
         option if isinstance(option, str) else table_text(option): ClassWeights(dataset).by_class(option)
         for option in weighted_options(study)
+    }
+
+
+def _population(study: Study) -> dict[str, object] | None:
+    """Return how the population of a study develops; None for other methods."""
+    if study.search.method != POPULATION:
+        return None
+    rules = rules_of(study.search)
+    return {
+        "members": rules.size,
+        "replaced": rules.replaced,
+        "exploits_after": generation_epochs(study.search)[:-1],
+        "perturbed": [each.name for each in perturbed_dimensions(study.space)],
+        "factors": list(rules.factors),
+        "resample_probability": rules.resample_probability,
     }
 
 

@@ -61,9 +61,12 @@ def with_rules(setting: Setting) -> Setting:
 
 
 def finalists(setting: Setting) -> list[TrialResult]:
-    """Return the sweep's best ranked trials, best first, as many as the study confirms."""
+    """Return the sweep's best ranked trials, best first, as many as the study confirms.
+
+    Not those whose best model is that of the trial that they continue.
+    """
     results = leaderboard(setting.finished(), setting.sweep.direction)
-    chosen = [result for result in results if result.is_ranked][: rules(setting).finalists]
+    chosen = [result for result in results if result.is_ranked and not result.is_inherited][: rules(setting).finalists]
     for result in chosen:
         refuse_changed(setting, result)
     return chosen

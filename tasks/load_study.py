@@ -8,18 +8,25 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import architecture_keys, takes_any_parameter
-from nightune.models.recipe.params import KEYS
+from nightune.models.recipe.params import KEYS, read_recipe
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.optimizers.search_ranges import customary_spaces
 from nightune.models.techniques.stopping.user_rules import load_stop_function
 from nightune.models.user_code import is_reference, load_loss_function
 from nightune.tasks.metric_problems import own_metrics
+from nightune.tasks.propose_trials import complete_params
 from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.search.population import perturbed_dimensions
+from nightune.tuning.study.changes import change_problems
 from nightune.tuning.study.phases import phase_problems
+from nightune.tuning.study.population import METHOD as POPULATION
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
 from nightune.tuning.study.vocabulary import Vocabulary
-from nightune.vocabulary import MODEL_PREFIX
+from nightune.tuning.trial import Params
+from nightune.vocabulary import CHANGES, MODEL_PREFIX
+
+ASKED_POINTS = 200
 
 
 def load_study(
@@ -39,6 +46,8 @@ def load_study(
         *_loss_problems(study),
         *_metric_problems(study),
         *phase_problems(study.space, study.search.epochs),
+        *change_problems(study.space, study.search.epochs),
+        *_perturbation_problems(study),
     ]
     if problems:
         raise StudyError(str(path), problems)
@@ -86,6 +95,36 @@ def _with_remedy(problem: Problem, open_ended: Sequence[str]) -> Problem:
     name = problem.key.removeprefix(MODEL_PREFIX)
     said = f"{open_ended[0]} takes **kwargs, of which no study can know the names: add {name} to its signature"
     return Problem(problem.key, f"{problem.message}; {said}, such as {name}: int = 16")
+
+
+def _perturbation_problems(study: Study) -> Iterator[Problem]:
+    """Yield a problem for each value that a population would change, but something else in the study sets.
+
+    The rules of recipes are asked, with points of the first sweep whose values do not change: what they refuse of a
+    change they would refuse of a new member.
+    """
+    if study.search.method != POPULATION:
+        return
+    points = study.draw(study.space, ASKED_POINTS, [], study.sweep_seed(0))
+    for dimension in perturbed_dimensions(study.space):
+        active = [point for point in points if dimension.name in point]
+        refused = next(filter(None, (_refusal(study, point, dimension.name) for point in active)), None)
+        if refused:
+            remedy = f"give it one value, or leave out what sets it, or use another method than {POPULATION!r}"
+            yield Problem(dimension.name, f"{refused}; {remedy}")
+
+
+def _refusal(study: Study, point: Params, name: str) -> str | None:
+    try:
+        params = complete_params(study, point)
+        read_recipe(params)
+    except ValueError:
+        return None  # a point that is refused without a change, too
+    try:
+        read_recipe({**params, CHANGES: {"2": {name: params[name]}}})
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 _OF_LOSSES = ("training.loss", "training.quantiles", "training.loss_weights")

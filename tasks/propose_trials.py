@@ -16,12 +16,14 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.expectation import expectations
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.study.population import METHOD as POPULATION
 from nightune.tuning.study.rounds import begun_with, is_expected, proposed_by
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Expectation, Params, Trial, Value, trial_key
 
 STAND_INS = 1000
+NO_STOPPING: Params = {"stopping.rule": "none"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ def propose_trials(
     return [replace(each, proposed_by=by(place), expected=expected[place]) for place, each in enumerate(trials)]
 
 
-def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:
-    """Complete a point with defaults and compute its key.
+def make_trial(
+    study: Study, sweep_number: int, data: PreparedData, number: int, point: Params, seed: int | None = None
+) -> Trial:
+    """Complete a point with defaults and compute its key; `seed` is that of another trial, if it continues one.
 
     A point with contradictions stays as drawn: its training reports why it fails.
     """
@@ -74,7 +78,7 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
         params = complete_params(study, point)
     except ValueError:
         params = dict(point)
-    seed = training_seed(study, sweep_number, number, params)
+    seed = training_seed(study, sweep_number, number, params) if seed is None else seed
     key = content_key(study, sweep_number, data, params, seed)
     return Trial(number=number, params=params, seed=seed, key=key, point=point)
 
@@ -141,6 +145,11 @@ def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50, first: 
 
 
 def complete_params(study: Study, point: Params) -> dict[str, Value]:
-    """Complete a point with defaults; ValueError names contradicting params."""
+    """Complete a point with defaults; ValueError names contradicting params.
+
+    Members of a population have no rule that stops them: the worst are replaced.
+    """
+    if study.search.method == POPULATION:
+        point = {**NO_STOPPING, **point}
     keys = architecture_keys(str(point["model.architecture"]), study.path.parent)
     return resolve(point, keys)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nightune.vocabulary import Status
 
-__all__ = ["Bracket", "Expectation", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
+__all__ = ["Bracket", "Expectation", "Params", "Parent", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
 
 UNRANKED = (Status.FAILED, Status.DIVERGED, Status.OVER_LIMIT)
 
@@ -29,6 +29,22 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The trial from whose state after an epoch another one continues with other values, and what the latter replaces.
+
+    `run_id` is the run with its snapshot; empty if it is not known. `replaces` is the number of a trial, and the values
+    are the objectives of both in that epoch, None without a finite one.
+    """
+
+    trial: int
+    epoch: int
+    replaces: int
+    value: float | None = None
+    replaced_value: float | None = None
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One set of params to train. `key` identifies its content: same key, same result, trained once.
 
@@ -45,6 +61,7 @@ class Trial:
     point: Params = field(default_factory=dict, compare=False, repr=False)  # as proposed; empty if read from a store
     proposed_by: str = field(default="", compare=False)  # empty in stores of earlier versions
     expected: Expectation | None = field(default=None, compare=False)  # when a model proposed it
+    parent: Parent | None = field(default=None, compare=False)  # of a member of a population that replaced another one
     promoted_to: int = field(default=0, compare=False)  # epochs of its highest rung but the first; 0 if not read
     is_audit: bool = False
     step: int | None = None  # of an ablation, from 0 for its start; None: no part of one
@@ -71,16 +88,19 @@ class Rung:
 class Bracket:
     """Rungs in order: the best trials of each rung enter the next. Grid and random search have one bracket of one rung.
 
-    Trial numbers start at `first`; there are as many as enter the first rung.
+    Trial numbers start at `first`; there are as many as enter the first rung. A generation of a population is a bracket
+    of one rung, in which `continued` trials are those of earlier ones, and all continue from the epoch `begin`.
     """
 
     rungs: tuple[Rung, ...]
     first: int = 0
+    continued: int = 0
+    begin: int = 0
 
     @property
     def trials(self) -> int:
-        """The number of trials that enter the bracket."""
-        return self.rungs[0].trials
+        """The number of new trials that enter the bracket."""
+        return self.rungs[0].trials - self.continued
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +120,11 @@ class TrialResult:
     traceback: str = field(default="", compare=False, repr=False)  # of a failed trial, where it was trained
     curves: dict[str, list[float]] = field(default_factory=dict, compare=False, repr=False)
     further: Mapping[str, float] = field(default_factory=dict, compare=False)  # objectives after the first, by name
+
+    @property
+    def is_inherited(self) -> bool:
+        """True if the best epoch is one of the trial that this one continues: its best model is that of its parent."""
+        return self.trial.parent is not None and self.best_epoch <= self.trial.parent.epoch
 
     @property
     def is_ranked(self) -> bool:

@@ -38,6 +38,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *_start_lines(check),
         *_round_lines(check),
         *_bracket_lines(check),
+        *_population_lines(check),
         *_adapted_lines(check),
         *_fold_lines(check),
         _confirmation_line(check),
@@ -154,6 +155,23 @@ def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
     drawn = f"trials {begun} to {first - 1} are drawn at random, " if begun < first else ""
     text = f"{drawn}the others proposed in {len(check.brackets) - 1} rounds"
     return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
+
+
+def _population_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return lines that say what a population replaces, after which epochs, and what it changes."""
+    if check.population is None:
+        return []
+    held = check.population
+    after, changes = _texts(held["exploits_after"]), _texts(held["perturbed"])
+    many = f"{', '.join(after[:4])}{', …' if len(after) > 4 else ''}"
+    replaced = f"{held['replaced']} of {held['members']} members are replaced after epoch {many}"
+    low, high = _texts(held["factors"])
+    how = f"times {low} or {high}, or drawn anew (probability {held['resample_probability']})"
+    return [
+        ("population", f"{replaced}, by continuations of {held['replaced']} of the best"),
+        ("", f"these have other values: {', '.join(changes)}, {how}"),
+        ("", "no stopping rule: the worst members are replaced instead (random points stand in for new members here)"),
+    ]
 
 
 def _objective_lines(check: StudyCheck) -> list[tuple[str, str]]:

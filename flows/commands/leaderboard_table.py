@@ -13,7 +13,8 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.front import NOT_COMPUTED
-from nightune.tuning.trial import Status, TrialResult, Value
+from nightune.tuning.trial import Params, Status, TrialResult, Value
+from nightune.vocabulary import CHANGES
 
 SHOWN_ROWS = 10
 GAP = 2  # columns between two columns of the table
@@ -103,8 +104,14 @@ def _width(column: tuple[str, Sequence[str]]) -> int:
 
 
 def _param_column(name: str, shown: Sequence[TrialResult]) -> tuple[str, list[str]]:
-    cells = [_cell(result.trial.params[name]) if name in result.trial.params else "–" for result in shown]
+    cells = [_param_cell(name, result.trial.params) if name in result.trial.params else "–" for result in shown]
     return _folded(name, max(NARROWEST, *map(len, cells))), cells
+
+
+def _param_cell(name: str, params: Params) -> str:
+    """Return the text of a param; of values by epoch, the epochs in which they change."""
+    value = params[name]
+    return f"at {', '.join(value)}"[:LONGEST] if name == CHANGES and isinstance(value, dict) else _cell(value)
 
 
 def _cell(value: Value) -> str:

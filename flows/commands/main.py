@@ -176,10 +176,18 @@ def show(
     study: StudyFile,
     sweep: Annotated[str | None, typer.Option(help="Sweep ID, such as digits-0; default: the last sweep.")] = None,
     trial: Annotated[int | None, typer.Option(min=0, help="Also print this trial in full.")] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a study, in the same folder, that trains this trial again with new seeds; default: the winner.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
     with report_errors(creates_store=False), lasting_imports():
+        from nightune.flows.commands.repeats import write_trial  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.reporting.read_report import read_report  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
@@ -189,6 +197,8 @@ def show(
         store = open_existing_store(store_root(), tracking_uri())
         report = read_report(store, name, find_sweep(store, name, sweep))
         chosen = None if trial is None else report.trial(trial)
+        if write is not None:
+            write_trial(store, report, chosen, study, write)
     _show_results(report, as_json, chosen)
     _show_next_steps(report, study, as_json, trial=chosen)
 

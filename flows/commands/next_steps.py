@@ -16,7 +16,7 @@ from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tuning.analysis.promotion_gate import Decision
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, CHANGES
 
 if TYPE_CHECKING:  # its module imports more than the next steps need
     from nightune.tasks.draw_report import DrawnReport
@@ -50,6 +50,7 @@ def print_next_steps(
     steps: list[Step] = [
         (f"nightune report {study} --open", "see what won, how sure that is, and what to change"),
         ("nightune ui", "see the curves and compare trials"),
+        *_schedule(report, study),
         *_further_search(report, study),
         *_promotion(report, study),
         (f"nightune show {study} --sweep {report.sweep.id}", "show this leaderboard again"),
@@ -136,6 +137,14 @@ def _print_page(console: Console, page: "DrawnReport | None") -> None:
     if page is not None:
         where = page.file or f"the artifact report/index.html of the sweep's run, {page.address}"
         _print(console, f"  The report: {where}")
+
+
+def _schedule(report: SweepReport, study: str) -> list[Step]:
+    """Return how to keep the schedule that a population found."""
+    winner = report.winner
+    if winner is None or CHANGES not in winner.trial.params:
+        return []
+    return [(f"nightune show {study} --write SCHEDULE.toml", "write the winner's values by epoch as a study")]
 
 
 def _further_search(report: SweepReport, study: str) -> list[Step]:

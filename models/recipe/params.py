@@ -12,7 +12,7 @@ from nightune.models.recipe.rules import RecipeError, refuse_contradictions
 from nightune.models.techniques import losses, precision
 from nightune.models.techniques.batch_sizes import keys as batch_size_keys
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
-from nightune.models.techniques.keys import Key, is_by_head
+from nightune.models.techniques.keys import Key, flat_change, is_by_head
 from nightune.models.techniques.learning_rates import keys as learning_rate_keys
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
 from nightune.models.techniques.losses import TrainingSettings
@@ -25,7 +25,7 @@ from nightune.models.techniques.stopping import keys as stopping_keys
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.weight_decays import keys as weight_decay_keys
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
-from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, GIVEN, MODEL_PREFIX, suggestion
+from nightune.vocabulary import ARCHITECTURE, CHANGES, DEFAULT_ARCHITECTURE, GIVEN, MODEL_PREFIX, suggestion
 
 KEYS: dict[str, Key] = {
     **optimizer_keys.KEYS,
@@ -52,7 +52,27 @@ def read_recipe(params: Mapping[str, Any]) -> Recipe:
         },
     )
     refuse_contradictions(recipe)
+    for epoch in recipe.training.change_epochs:
+        recipe_at(recipe, epoch)
     return recipe
+
+
+def recipe_at(recipe: Recipe, epoch: int) -> Recipe:
+    """Return the recipe of an epoch, counted from 1: with the values that hold then, and no changes.
+
+    Raises ValueError for values that the changed recipe cannot have.
+    """
+    if not recipe.training.change_epochs:
+        return recipe
+    begun = recipe.training.changes_until(epoch)
+    changes = {} if isinstance(begun, str) else begun
+    params = {name: value for name, value in params_of(recipe).items() if name != CHANGES}
+    for text in sorted(changes, key=int):
+        params |= changes[text]
+    try:
+        return read_recipe(params)
+    except ValueError as error:
+        raise ValueError(f"{CHANGES}.{epoch}: {error}") from error
 
 
 def params_of(recipe: Recipe) -> dict[str, Any]:
@@ -149,6 +169,8 @@ def _native(name: str, key: Key, value: Any) -> Any:
     if problem:
         nearest = suggestion(str(value), key.options) if key.kind == "option" else ""
         raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
+    if key.kind == "changes" and isinstance(value, Mapping):
+        return {epoch: _flat_numbers(value[epoch]) for epoch in sorted(value, key=int)}
     if isinstance(value, Mapping) and (key.is_by_head or is_by_head(value)):
         return {head: _native(name, replace(key, is_by_head=False), value[head]) for head in sorted(value)}
     if key.kind in ("float", "integer"):
@@ -157,9 +179,12 @@ def _native(name: str, key: Key, value: Any) -> Any:
         return [float(each) for each in value]
     if key.kind == "names":
         return value if value == key.default else [value] if isinstance(value, str) else list(value)
-    if isinstance(value, Mapping):
-        return {label: float(value[label]) for label in sorted(value)}
-    return value
+    return {label: float(value[label]) for label in sorted(value)} if isinstance(value, Mapping) else value
+
+
+def _flat_numbers(table: Mapping[str, Any]) -> dict[str, float]:
+    flat = flat_change(table)
+    return {name: float(flat[name]) for name in sorted(flat)}
 
 
 _SETTINGS: dict[str, type] = {

@@ -4,9 +4,10 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import KeyKind
+from nightune.vocabulary import CHANGEABLE, KeyKind, listing, suggestion
 
 NO_NAMES = "none"  # of a key whose values are names
 
@@ -51,6 +52,7 @@ class Key:
             "names": _names_problem,
             "class_weight": self._class_weight_problem,
             "head_weights": self._head_weights_problem,
+            "changes": self._changes_problem,
         }
         return checks.get(self.kind, self._number_problem)(value)
 
@@ -67,16 +69,12 @@ class Key:
         if self.kind == "option":
             own = ["or path/to/file.py:function"] if self.is_open else []
             return "known: " + ", ".join([*map(str, self.options), *own]) + self._by_head
-        if self.kind == "boolean":
-            return "allowed: true, false"
         if self.kind == "class_weight":
             options = ", ".join(map(str, self.options))
             table = "or a table of classes and numbers from 0, such as { no = 1, yes = 5 }"
             return f"known: {options}, {table}; of several heads a table of these, {{ NAME = value }}"
-        if self.kind == "head_weights":
-            return "allowed: a table of heads and numbers from 0, such as { digit = 1, ink = 0.3 }"
-        if self.kind == "names":
-            return 'allowed: a name or a pattern, such as "block*", or a list of them'
+        if self.kind in _ALLOWED:
+            return f"allowed: {_ALLOWED[self.kind]}"
         words = {"integer": "a whole number", "numbers": "a list of ascending numbers"}.get(self.kind, "a number")
         if self.low is not None:
             words += f" {'above' if self.is_open_low else 'from'} {self.low:g}"
@@ -105,6 +103,16 @@ class Key:
             if not isinstance(name, str) or self._number_problem(weight):
                 return f"head {name!r}: {self._number_problem(weight) or 'the name is no text'}"
         return None  # heads that the table does not name have the weight 1
+
+    def _changes_problem(self, value: object) -> str | None:
+        """Check epochs, names and that values are numbers; the bounds of each are those of its own key."""
+        if not isinstance(value, Mapping) or not value:
+            return None if value in self.options else f"{value!r} is not a table of epochs and values"
+        for epoch, table in value.items():
+            problem = _change_problem(epoch, table)
+            if problem:
+                return f"{epoch}: {problem}"
+        return None
 
     def _list_problem(self, value: object) -> str | None:
         if not isinstance(value, list | tuple) or not value:
@@ -145,9 +153,44 @@ class Key:
         return None
 
 
+# By kind of key.
+_ALLOWED = {
+    "boolean": "true, false",
+    "head_weights": "a table of heads and numbers from 0, such as { digit = 1, ink = 0.3 }",
+    "changes": "a table of epochs from 2 and their values, such as { 5 = { learning_rate.peak = 0.001 } }",
+    "names": 'a name or a pattern, such as "block*", or a list of them',
+}
+
+
 def is_by_head(class_weight: object) -> bool:
     """True for weights of classes of several heads by name: each is a word or a table, and no number."""
     return isinstance(class_weight, Mapping) and any(isinstance(each, str | Mapping) for each in class_weight.values())
+
+
+def flat_change(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a change by dotted name: `learning_rate.peak = 0.1` is a nested table in TOML."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        inner = (
+            {f"{name}.{each}": held for each, held in value.items()} if isinstance(value, Mapping) else {name: value}
+        )
+        flat |= inner if all(not isinstance(held, Mapping) for held in inner.values()) else flat_change(inner)
+    return flat
+
+
+def _change_problem(epoch: object, table: object) -> str | None:
+    if not isinstance(epoch, str) or not epoch.isascii() or not epoch.isdecimal() or not 2 <= int(epoch) <= 10**6:
+        return "not an epoch (a whole number from 2: the first epoch has the values outside this table)"
+    if epoch != str(int(epoch)):
+        return f"write {int(epoch)}"
+    if not isinstance(table, Mapping) or not table:
+        return f"{table!r} is not a table of values"
+    for name, value in flat_change(table).items():
+        if name not in CHANGEABLE:
+            return f"{name!r} cannot change within a training{suggestion(name, CHANGEABLE)} ({listing(CHANGEABLE)})"
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return f"{name}: {value!r} is not a number"
+    return None
 
 
 def _names_problem(value: object) -> str | None:

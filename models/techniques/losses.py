@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nightune.models.techniques.keys import NO_NAMES, Key
-from nightune.vocabulary import GIVEN
+from nightune.vocabulary import CHANGES, GIVEN
 
 AUTO = "auto"  # from the model; a trial's params do not contain it
 OUTPUTS = ("logits", "probabilities", "quantities")
@@ -17,6 +17,7 @@ QUANTITY_LOSSES = ("mse", "mae", "huber", "log_cosh", "poisson", "pinball", "cos
 SIGNED_LOSSES = ("poisson", "cosine")  # their values can be below 0
 PINBALL = "pinball"
 FREEZE = "training.freeze"
+NO_CHANGES = "none"
 NO_WEIGHTS, BALANCED, SQUARE_ROOTS = "none", "balanced", "sqrt"
 
 # What to do about a model with more outputs than the target has columns.
@@ -97,6 +98,13 @@ KEYS: dict[str, Key] = {
         when={FREEZE: GIVEN},
         meaning="learning rate of the second phase, as a share of the rate that the schedule gives",
     ),
+    CHANGES: Key(
+        "changes",
+        NO_CHANGES,
+        options=(NO_CHANGES,),
+        is_silent=True,
+        meaning="values from an epoch on, such as `{ 5 = { learning_rate.peak = 0.001 } }`; `none`: they never change",
+    ),
 }
 
 
@@ -105,7 +113,8 @@ class TrainingSettings:
     """What a study states of the training: the meaning of outputs, the loss, its quantiles, and weights of classes.
 
     Of several heads the first three may be tables by name, and `loss_weights` are the factors of their losses. Layers
-    that match `freeze` are not trained before the epoch `unfreeze_at`, 0 for never.
+    that match `freeze` are not trained before the epoch `unfreeze_at`, 0 for never. `changes` are params by the epoch,
+    as a text, from which on they have these values.
     """
 
     outputs: str | Mapping[str, str] = AUTO
@@ -116,6 +125,19 @@ class TrainingSettings:
     freeze: str | Sequence[str] = NO_NAMES
     unfreeze_at: int = 0
     fine_tuning_fraction: float = 0.1
+    changes: str | Mapping[str, Mapping[str, float]] = NO_CHANGES
+
+    @property
+    def change_epochs(self) -> tuple[int, ...]:
+        """The epochs in which a change begins, counted from 1, ascending."""
+        return () if isinstance(self.changes, str) else tuple(sorted(map(int, self.changes)))
+
+    def changes_until(self, epoch: int) -> str | dict[str, Mapping[str, float]]:
+        """Return the changes that have begun by an epoch; "none" if there are none."""
+        if isinstance(self.changes, str):
+            return self.changes
+        begun = {text: values for text, values in self.changes.items() if int(text) <= epoch}
+        return begun or NO_CHANGES
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -136,8 +158,9 @@ class TrainingSettings:
 
     @property
     def of_head(self) -> "TrainingSettings":
-        """The settings that decide on the head and its loss: all but the weights of classes and the phases."""
-        return replace(self, class_weight=NO_WEIGHTS, freeze=NO_NAMES, unfreeze_at=0, fine_tuning_fraction=0.1)
+        """The settings that decide on the head and its loss: all but the weights of classes, phases and changes."""
+        one_phase = replace(self, freeze=NO_NAMES, unfreeze_at=0, fine_tuning_fraction=0.1)
+        return replace(one_phase, class_weight=NO_WEIGHTS, changes=NO_CHANGES)
 
     @property
     def of_build(self) -> "TrainingSettings":

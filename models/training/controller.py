@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.recipe.params import params_of
+from nightune.models.recipe.params import params_of, recipe_at
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes.gradient_noise import (
     EPOCH_SQUARE,
@@ -74,7 +74,7 @@ class Controller:
             raise InputError("penalty.label_smoothing", "regression has no classes to spread a target over")
         if recipe.stopping.is_users_own and stopping.function is None:
             raise ValueError(f"stopping.rule: {recipe.stopping.rule} needs its function")
-        self._recipe = recipe
+        self._whole, self._recipe = recipe, recipe_at(recipe, 1)  # with all changes, and with the values of the epoch
         self._stop_function, self._is_rule_ignored = stopping.function, stopping.is_ignored
         self._trained = divide(recipe.penalty, examples).trained
         self._examples = len(self._trained)
@@ -108,6 +108,8 @@ class Controller:
         last = min(self._epochs, self._state.epoch + most)
         if self._state.epoch + 1 < self._second_phase:  # the engine unfreezes layers between two calls
             last = min(last, self._second_phase - 1)
+        later = (epoch - 1 for epoch in self._whole.training.change_epochs if epoch > self._state.epoch + 1)
+        last = min(last, next(later, last))
         while (epoch := self._state.epoch + len(self._planned) + 1) <= last:
             updates = self._state.updates + sum(plan.updates for plan in self._planned)
             self._planned.append(self._make_plan(epoch, updates))
@@ -137,8 +139,15 @@ class Controller:
         )
         if not state.divergence:
             state = self._judged(state, score, metrics, plan)
-        self._state = self._begun_anew(state) if state.epoch + 1 == self._second_phase else state
+        self._enter(self._begun_anew(state) if state.epoch + 1 == self._second_phase else state)
         self._planned.pop(0)
+
+    def _enter(self, state: ControllerState) -> None:
+        """Set the state before an epoch, and take the values that hold in it: those of a change, if one begins."""
+        if state.epoch + 1 in self._whole.training.change_epochs:
+            self._recipe = recipe_at(self._whole, state.epoch + 1)
+            state = replace(state, penalty=self._recipe.penalty.strength)
+        self._state = state
 
     def _judged(
         self, state: ControllerState, score: float, metrics: Mapping[str, float], plan: EpochPlan
@@ -198,6 +207,11 @@ class Controller:
         return self._state.epoch
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe of the next epoch, without changes."""
+        return self._recipe
+
+    @property
     def updates(self) -> int:
         """The number of updates in the observed epochs."""
         return self._state.updates
@@ -228,14 +242,16 @@ class Controller:
 
     def state(self) -> dict[str, Any]:
         """Return the state for `restore` as plain JSON values, with exact floats."""
-        return {"training": self._identity(), **as_json(self._state)}
+        return {"training": self._identity(self._state.epoch), **as_json(self._state)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from the `state()` of a controller of the same training, with the same plans as if uninterrupted."""
         values = {name: value for name, value in state.items() if name != "training"}
-        if state.get("training") != self._identity():
+        restored = from_json(values)
+        if state.get("training") != self._identity(restored.epoch):
             raise ValueError("the saved state belongs to another training: its params, data size or budget differ")
-        self._state = from_json(values)
+        self._recipe = recipe_at(self._whole, max(1, restored.epoch))
+        self._enter(restored)
         self._planned = []
 
     def _strengths(self, strength: float) -> Strengths:
@@ -283,6 +299,7 @@ class Controller:
             penalty=0.0 if recipe.penalty.kind == "none" else self._state.penalty,
             proximal=penalty.proximal,
             momenta=None if cycled is None else cycled.astype(np.float32),
+            begins_change=epoch in self._whole.training.change_epochs,
             begins_fine_tuning=epoch == self._second_phase,
         )
 
@@ -292,11 +309,13 @@ class Controller:
                 return f"{name} is {float(metrics[name])}"
         return ""
 
-    def _identity(self) -> dict[str, Any]:
-        """Return the values that identify a training."""
+    def _identity(self, epoch: int) -> dict[str, Any]:
+        """Return the values that identify a training up to an epoch, which later changes do not affect."""
+        whole = self._whole
+        begun = replace(whole, training=replace(whole.training, changes=whole.training.changes_until(epoch)))
         return {
             "semantics": SEMANTICS_VERSION,
-            "params": params_of(self._recipe),
+            "params": params_of(begun),
             "examples": self._examples,
             "epochs": self._epochs,
             "order_seed": self._order_seed,

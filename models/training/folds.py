@@ -42,6 +42,11 @@ class FoldsPlan:
         return self.members[0].recorded
 
     @property
+    def begins_change(self) -> bool:
+        """Whether other values hold from the epoch on."""
+        return self.members[0].begins_change
+
+    @property
     def begins_fine_tuning(self) -> bool:
         """Whether the epoch is the first of the second phase."""
         return self.members[0].begins_fine_tuning

@@ -15,6 +15,7 @@ from nightune.models.data.heads import known_metrics
 from nightune.models.errors import InputError
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
+from nightune.models.recipe.params import recipe_at
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
 from nightune.models.training import reported_names
@@ -41,6 +42,7 @@ class Halted:
     best: list[np.ndarray]
     history: list[dict[str, float]]  # each epoch's values
     seconds: float
+    seeds: Seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,19 +134,19 @@ def _start_or_resume(
     engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller, keeper: Keeper | None
 ) -> Halted:
     """Start the training, or resume it from a snapshot."""
-    with phase(COMPILING):
-        state = engine.start(recipe, seeds)
     snapshot = keeper.read() if keeper else None
+    with phase(COMPILING):
+        state = engine.start(recipe_at(recipe, len(snapshot.history) if snapshot else 1), seeds)
     if keeper and snapshot:
         try:
             state = _restored(engine, state, snapshot, controller)
         except ValueError as error:
             keeper.refuse(str(error))
-            state = engine.start(recipe, seeds)
+            state = engine.start(recipe_at(recipe, 1), seeds)
         else:
             history = [dict(values) for values in snapshot.history]
-            return Halted(controller, state, list(snapshot.best), history, snapshot.seconds)
-    return Halted(controller, state, engine.weights(state), [], 0.0)
+            return Halted(controller, state, list(snapshot.best), history, snapshot.seconds, seeds)
+    return Halted(controller, state, engine.weights(state), [], 0.0, seeds)
 
 
 def _restored(engine: Engine, state: Any, snapshot: Snapshot, controller: Controller) -> Any:
@@ -170,9 +172,11 @@ def _train_until(
     started_at = time.perf_counter() - halted.seconds
 
     def now() -> Halted:
-        return Halted(controller, state, best, history, time.perf_counter() - started_at)
+        return Halted(controller, state, best, history, time.perf_counter() - started_at, halted.seeds)
 
     while controller.epoch < until and (plan := controller.next_epoch()):
+        if plan.begins_change:
+            state = _changed(engine, state, controller.recipe, halted.seeds)
         state, plans, outputs = _run_some(engine, state, controller, plan, until)
         for plan, output in zip(plans, outputs, strict=False):
             with phase(VALIDATION):
@@ -191,6 +195,12 @@ def _train_until(
             with phase(TRACKING):
                 keeper.write(_snapshot(engine, now()))
     return now(), broken
+
+
+def _changed(engine: Engine, state: Any, recipe: Recipe, seeds: Seeds) -> Any:
+    """Return the state in a training of a recipe with other values: weights, slots and random streams continue."""
+    with phase(COMPILING):
+        return engine.restore(engine.start(recipe, seeds), engine.snapshot(state))
 
 
 def _run_some(

@@ -34,6 +34,7 @@ class EpochPlan:
     penalty: float  # the strength as the study file gives it, or as it was adapted
     proximal: float = 0.0  # λ of the soft thresholding after each step
     momenta: npt.NDArray[np.float32] | None = None  # (updates,) where the momentum, or β₁, follows the rate
+    begins_change: bool = False  # other values hold from this epoch on: the engine continues with their recipe
     begins_fine_tuning: bool = False  # the first epoch of the second phase: the engine unfreezes layers before it
     room: int = 0  # examples of the largest epoch that shares a program with this one; 0: no other
 

@@ -43,11 +43,22 @@ def plan_snapshots(unfinished: Mapping[str, Any]) -> SnapshotPlan:
 
 
 class RunKeeper:
-    """Saves one trial's snapshots with its run; calls `add_seconds` with its training time in earlier processes."""
+    """Saves one trial's snapshots with its run; calls `add_seconds` with its training time in earlier processes.
+
+    With `keeps_halts` it saves one at each halt, from which another trial may continue. `inherited` are the epochs that
+    the trial took from the one that it continues.
+    """
 
     def __init__(
-        self, plan: SnapshotPlan, store: Store, trial: Trial, log: TrialLog, add_seconds: Callable[[float], None]
+        self,
+        plan: SnapshotPlan,
+        store: Store,
+        trial: Trial,
+        log: TrialLog,
+        add_seconds: Callable[[float], None],
+        keeps_halts: bool = False,
     ) -> None:
+        self._keeps_halts, self.inherited = keeps_halts, 0
         self._run_id = log.kept_run or plan.runs.get(trial.key)
         self._store, self._trial, self._log, self._add_seconds = store, trial, log, add_seconds
         self._interval, self._saved_at, self._earlier_seconds = plan.seconds, time.monotonic(), 0.0
@@ -56,10 +67,14 @@ class RunKeeper:
         """Return the newest readable snapshot, or None."""
         from nightune.models.training.snapshots import SnapshotError, read_snapshot  # noqa: PLC0415
 
-        if self._run_id is None:
+        parent = self._trial.parent
+        run_id = self._run_id or (parent.run_id if parent is not None else None)
+        if not run_id:
             return None
         with tempfile.TemporaryDirectory() as folder:
-            for file in fetch_snapshots(self._store, self._run_id, Path(folder)):
+            for file in fetch_snapshots(self._store, run_id, Path(folder)):
+                if not self._run_id and parent is not None and file.name != _file_name(parent.epoch):
+                    continue
                 try:
                     snapshot = read_snapshot(file)
                 except SnapshotError as error:
@@ -73,11 +88,13 @@ class RunKeeper:
         """Log why the trial cannot resume, and undo the resumption."""
         logger.warning("trial %d · restarts: %s", self._trial.number, reason)
         self._add_seconds(-self._earlier_seconds)
+        self.inherited = 0
         self._log.add_tags({names.RESUMED_AT: "0"})
 
     def is_due(self, is_last: bool) -> bool:
-        """Return True if the interval is over, or at the halt of a trial that was resumed."""
-        return time.monotonic() - self._saved_at >= self._interval or (is_last and self._earlier_seconds > 0.0)
+        """Return True if the interval is over, or at the halt of a trial that was resumed, or may be continued."""
+        is_kept = self._keeps_halts or self._earlier_seconds > 0.0
+        return time.monotonic() - self._saved_at >= self._interval or (is_last and is_kept)
 
     def write(self, snapshot: "Snapshot") -> None:
         """Save a snapshot; the interval grows with the cost of saving."""
@@ -85,7 +102,7 @@ class RunKeeper:
 
         started_at, epoch = time.monotonic(), len(snapshot.history)
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"epoch-{epoch:07}.npz"
+            file = Path(folder) / _file_name(epoch)
             retry_call(lambda: write_snapshot(file, snapshot), folder)
             self._log.keep(file, epoch)
         self._saved_at = time.monotonic()
@@ -93,7 +110,14 @@ class RunKeeper:
 
     def _resume(self, snapshot: "Snapshot") -> None:
         epoch = len(snapshot.history)
-        logger.info("trial %d · resumes after epoch %d", self._trial.number, epoch)
-        self._log.add_tags({names.RESUMED_AT: str(epoch)})
+        if self._run_id:
+            logger.info("trial %d · resumes after epoch %d", self._trial.number, epoch)
+            self._log.add_tags({names.RESUMED_AT: str(epoch)})
+        else:
+            self.inherited = epoch
         self._earlier_seconds = snapshot.seconds
         self._add_seconds(snapshot.seconds)
+
+
+def _file_name(epoch: int) -> str:
+    return f"epoch-{epoch:07}.npz"

@@ -40,6 +40,7 @@ from nightune.tasks.trial.trainer import Trainer
 from nightune.tasks.trial.turns import run_in_turn, run_side_by_side
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.search_budget import SearchEndedError
+from nightune.tuning.study.population import METHOD as POPULATION
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class TrialRunner:
     ) -> "tuple[Outcome, int]":
         """Train the trial by its recipe; resume it if an earlier rung or an earlier process left a state.
 
-        Return the number of epochs that the earlier rung had trained, too.
+        Return the number of epochs that the earlier rung, or the trial that it continues, had trained, too.
         """
         from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
 
@@ -261,6 +262,14 @@ class TrialRunner:
         engine = trainer.of_trial(engine, trial)
         halted = trainer.halted.take(training, setting.epochs)
         earlier = 0 if halted is None else len(halted.history)
+        keeper = RunKeeper(
+            self._snapshot_plan,
+            setting.store,
+            trial,
+            log,
+            watch.add_seconds,
+            keeps_halts=study.search.method == POPULATION and trial.is_searched,
+        )
         outcome = train(
             engine,
             recipe,
@@ -272,14 +281,14 @@ class TrialRunner:
             on_epoch=partial(self._log_epoch, trial, log, watch),
             stopping=stopping_inputs(setting, trial, recipe),
             until=setting.epochs,
-            keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
+            keeper=keeper,
             halted=halted,
             report=(*study.objective.report, *study.objective.further_curves),
             own=own_metric(study),
             check=limits.refuse_weights,
         )
         trainer.halted.keep(training, engine, outcome)
-        return outcome, earlier
+        return outcome, max(earlier, keeper.inherited)
 
     def _log_epoch(self, trial: Trial, log: TrialLog, watch: Watch, epoch: int, values: Mapping[str, float]) -> None:
         with phase(TRACKING):

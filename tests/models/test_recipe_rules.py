@@ -17,6 +17,7 @@ def recipe(**params: Any) -> Recipe:
 
 # rule: params that it refuses, and a word of its message
 REFUSED = {
+    "C18": ({"training.changes": {"2": {"learning_rate.peak": 0.1}}, "optimizer": "dog"}, "dog.*sets its own rate"),
     "C1": ({"optimizer": "gd", "batch_size.size": 32}, "batch_size.size"),
     "C2 dog": ({"optimizer": "dog", "learning_rate.schedule": "cosine"}, "dog .*allowed: fixed"),
     "C2 schedule_free": (

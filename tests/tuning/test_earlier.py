@@ -117,3 +117,9 @@ def test_agreement_compares_at_one_rung() -> None:
     assert found is not None
     assert found.is_enough
     assert abs(found.shift) < 1.0  # not the nine between the rungs
+
+
+def test_a_training_whose_values_changed_is_no_point() -> None:
+    params = {"optimizer": "adam", "rate": 0.1, "units": 32}
+    assert point_of(SPACE, params | {"training.changes": "none"}) == params
+    assert point_of(SPACE, params | {"training.changes": {"2": {"rate": 0.2}}}) is None

@@ -9,7 +9,7 @@ from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.expectation import expected_best
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.trial import Expectation, Status, Trial, TrialResult, Value
+from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult, Value
 from nightune.vocabulary import sign_of
 
 LEAST_COMPARED = 8  # predictions with a result, below which their correlation says nothing
@@ -115,6 +115,8 @@ def why_proposed(result: TrialResult, text: Text, reach: Text | None = None) -> 
     """
     trial = result.trial
     parts = [CHOSEN.get(trial.proposed_by, f"proposed by {trial.proposed_by}")] if trial.proposed_by else []
+    if trial.parent is not None:
+        parts = [continuation(trial.parent, text)]
     if trial.expected is not None:
         parts.append(f"expected {_range(trial.expected, text, reach)}")
         halted = result.status is Status.NOT_PROMOTED and result.epochs < trial.expected.epochs
@@ -127,6 +129,13 @@ def why_proposed(result: TrialResult, text: Text, reach: Text | None = None) -> 
     elif trial.promoted_to:
         parts.append(f"promoted to the rung of {trial.promoted_to} epochs")
     return ", ".join(parts)
+
+
+def continuation(parent: Parent, text: Text) -> str:
+    """Say which trial a new member of a population continues and which it replaced, with their objectives then."""
+    value, replaced = ("" if each is None else f" ({text(each)})" for each in (parent.value, parent.replaced_value))
+    lost = replaced or " (no finite result)"
+    return f"continues trial {parent.trial} after epoch {parent.epoch}{value}, replaced trial {parent.replaces}{lost}"
 
 
 def belief_lines(held: Beliefs, text: Text, reach: Text | None = None) -> list[str]:

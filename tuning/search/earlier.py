@@ -12,7 +12,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import posterior
 from nightune.tuning.trial import Params, TrialResult, Value
-from nightune.vocabulary import sign_of
+from nightune.vocabulary import CHANGES, sign_of
 
 BEST = 5  # points of the last sweep that begin the next one
 LEAST_AGREEMENT = 0.5  # rank correlation of what earlier trials predict and what was found since
@@ -34,7 +34,12 @@ class Agreement:
 
 
 def point_of(space: SearchSpace, params: Params) -> dict[str, Value] | None:
-    """Return the point of the space with these params; None if the space has none, or a param is missing."""
+    """Return the point of the space with these params; None if the space has none, or a param is missing.
+
+    A training whose values changed by epochs, as of a population, is no point of a space without changes.
+    """
+    if isinstance(params.get(CHANGES), Mapping) and CHANGES not in space.by_name:
+        return None
     point: dict[str, Value] = {}
     for dimension in space.in_control_order:
         if not dimension.is_active(point):

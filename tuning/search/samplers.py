@@ -56,4 +56,5 @@ SAMPLERS: dict[str, Sampler] = {
     "gp": random,
     "tpe": random,
     "auto": random,
+    "pbt": random,
 }

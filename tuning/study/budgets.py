@@ -6,6 +6,7 @@ from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.generations import generations
 from nightune.tuning.study.search_section import MODEL_METHODS, SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
@@ -62,7 +63,7 @@ def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
     """Return the maximum of trained epochs, without early stopping; a survivor continues from its last rung."""
     cost = 0
     for bracket in brackets:
-        trained = 0
+        trained = bracket.begin
         for rung in bracket.rungs:
             cost += rung.trials * (rung.epochs - trained)
             trained = rung.epochs
@@ -85,6 +86,9 @@ def trainings(brackets: Iterable[Bracket]) -> int:
 def finished_trainings(brackets: Sequence[Bracket], results: Iterable[TrialResult]) -> int:
     """Return the number of trainings that are finished according to the results."""
     rungs = {number: bracket.rungs for bracket in brackets for number in _numbers(bracket)}
+    for bracket in brackets:
+        if bracket.continued:
+            rungs |= {number: (*rungs[number], *bracket.rungs) for number in range(bracket.first)}
     return sum(
         max(1, sum(rung.epochs <= result.epochs for rung in rungs.get(result.trial.number, ()))) for result in results
     )
@@ -167,4 +171,5 @@ BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] 
     "gp": _rounds,
     "tpe": _rounds,
     "auto": _rounds,
+    "pbt": lambda search, space: generations(search),
 }

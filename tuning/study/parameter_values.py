@@ -7,6 +7,7 @@ from typing import Any
 from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Choice, Range, is_among, range_problems
 from nightune.tuning.study.parameters import TABLES, Parameter
+from nightune.tuning.study.table_values import CHANGES, native_table
 from nightune.tuning.study.vocabulary import KeySpec
 from nightune.tuning.trial import Value
 from nightune.vocabulary import shown, suggestion
@@ -35,7 +36,7 @@ def value_problems(value: object, key: KeySpec) -> list[str]:
         problem = key.problem(value)
         return [f"{problem} ({key.allowed})"] if problem else []
     if key.kind in TABLES and isinstance(value, dict):
-        if not _is_plain([*value.values()]):
+        if key.kind != CHANGES and not _is_plain([*value.values()]):
             remedy = "to search the weight of a class, list tables: [{ no = 1, yes = 5 }, { no = 1, yes = 20 }]"
             return [f"{shown(value)} holds other values than numbers; {remedy}"]
     elif not _is_plain(value):
@@ -57,17 +58,8 @@ def native(value: Any, key: KeySpec) -> Value:
         return [float(each) for each in value]
     if key.kind == "names":
         return value if value == key.default else [value] if isinstance(value, str) else list(value)
-    if isinstance(value, dict):
-        return {label: _native_weight(value[label]) for label in sorted(value)}
-    read: Value = value
+    read: Value = native_table(value, key.kind) if isinstance(value, dict) else value
     return read
-
-
-def _native_weight(value: Any) -> Any:
-    """Convert the weight of a class, or those of one of several heads."""
-    if isinstance(value, dict):
-        return {label: float(value[label]) for label in sorted(value)}
-    return value if isinstance(value, str) else float(value)
 
 
 def _is_table_of_heads(table: Mapping[str, Any], key: KeySpec) -> bool:

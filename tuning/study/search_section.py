@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
-from nightune.tuning.study.section import Clash, Count, Section, Switch, Text
+from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import PopulationKeys, population_clashes
+from nightune.tuning.study.section import Clash, Count, Switch, Text
 from nightune.vocabulary import listing, shown
 
-Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "tpe", "auto"]
+Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "tpe", "auto", "pbt"]
 
 Start = Literal["portfolio", "none"]
 
@@ -27,11 +29,12 @@ Hours = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number 
 OWN_COUNT_METHODS = {
     "grid": "a grid trains all its points",
     "hyperband": "hyperband derives the number from its brackets",
+    "pbt": "a population has its members and those that replace them",
 }
 
 
-class SearchSection(Section):
-    """How trials are chosen and how long they train. Grid and hyperband determine the number of trials themselves.
+class SearchSection(PopulationKeys):
+    """How trials are chosen and how long they train. Grid, hyperband and pbt determine the number of trials themselves.
 
     `audit` is the share of stopped trials that are trained to the end after the search; it changes no trial.
 
@@ -43,6 +46,10 @@ class SearchSection(Section):
 
     A random search and a model's may also end before its last trial: by all epochs trained, by hours of the sweep or of
     its trainings, at a time of day, or after so many trials without a better one. It then has up to 1000 `trials`.
+
+    `pbt` trains a `population`. After each `perturb_every` epochs, by default a tenth, the worst share `truncation` of
+    it is replaced by continuations of the best, with values times one of `perturb_factors`, or drawn anew with
+    `resample_probability`.
     """
 
     method: Method = "random"
@@ -79,8 +86,8 @@ class SearchSection(Section):
         return tuple(end_text(name, value) for name, value in self.ends.items())
 
     def uses_history(self, is_night: bool) -> bool:
-        """True if a sweep begins with the best points of earlier ones: as set, or in nights; never for a grid."""
-        return self.method != "grid" and (is_night if self.history is None else self.history)
+        """True if a sweep begins with the best points of earlier ones: as set, or in nights; not of a grid or pbt."""
+        return self.method not in ("grid", POPULATION) and (is_night if self.history is None else self.history)
 
     @property
     def factor(self) -> int:
@@ -117,6 +124,7 @@ class SearchSection(Section):
             message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)
         yield from self._end_clashes()
+        yield from population_clashes(self)
         if self.method == "grid" and self.history:
             yield Clash(("method", "history"), "history", "true, but a grid trains all its points; remove it")
         if self.method == "grid" and self.start == "portfolio":

@@ -20,7 +20,9 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.ends import total_epochs_problem
+from nightune.tuning.study.generations import population_problems
 from nightune.tuning.study.objective import Objective
+from nightune.tuning.study.population import METHOD as POPULATION
 from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.section import Section, read_section
@@ -179,6 +181,8 @@ def load_study(
     problems += _start_problems(search)
     if search is not None and search.has_rungs:
         problems += _rung_problems(space)
+    if search is not None and not problems:
+        problems += population_problems(search, space)
     if search is not None and objective is not None:
         problems += _objective_problems(search, objective)
     if search is not None:
@@ -269,9 +273,11 @@ def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
 
 def _objective_problems(search: SearchSection, objective: Objective) -> Iterator[Problem]:
     """Rungs drop trials by one objective: small or quick models would be lost where they are less exact."""
-    if objective.metrics and search.has_rungs:
+    is_population = search.method == POPULATION
+    if objective.metrics and (search.has_rungs or is_population):
         remedy = "use method 'random', 'grid', or 'gp' without smallest_epochs"
-        message = f"{shown(list(objective.metrics))}, but rungs drop trials by the first alone; {remedy}"
+        dropping = "generations" if is_population else "rungs"
+        message = f"{shown(list(objective.metrics))}, but {dropping} drop trials by the first alone; {remedy}"
         yield Problem("objective.metrics", message)
 
 

@@ -67,7 +67,10 @@ ATTEMPT_TOKEN = "nightune.attempt_token"  # of the attempt that writes the run: 
 DEATHS = "nightune.deaths"  # of workers of a cluster while they trained this trial, as JSON: count, reason, is_final
 MESSAGE = "nightune.message"
 PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
-PROPOSED_BY = "nightune.proposed_by"  # grid, random, gp, auto, portfolio, or history: a best point of an earlier sweep
+# grid, random, gp, auto, pbt, portfolio, or history: a best point of an earlier sweep
+PROPOSED_BY = "nightune.proposed_by"
+# The trial that this one continues, the last epoch of that, and what it replaced, with both objectives, as JSON.
+CONTINUES = "nightune.continues"
 EXPECTED = "nightune.expected"  # what the model that proposed it expected: value, deviation and epochs, as JSON
 PROMOTED_TO = "nightune.promoted_to"  # the epochs of the highest rung that a trial was promoted to
 RETRIED_BECAUSE = "nightune.retried_because"
@@ -179,6 +182,7 @@ STUDY_CONTENT = f"{STUDY_FOLDER}/content.json"
 ENVIRONMENT = "environment.json"
 FINDINGS_FILE = "findings.json"
 PROPOSALS_FILE = "proposals.json"
+MEMBERS_FILE = "members.json"  # the new members of each generation of a population
 EXPECTATIONS_FILE = "expectations.json"  # of the proposals, in their order
 BELIEFS_FILE = "beliefs.json"
 LEADERBOARD_CSV = "leaderboard.csv"

@@ -48,7 +48,7 @@ def result_at(store: Store, run: Any, epochs: int) -> TrialResult | None:
 def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
     """Return the result at a rung's end, from the metric histories; None if the trial had no rung at this epoch."""
     values = {
-        name: _value(store, run.info.run_id, name, epochs) for name in (*names.ONCE, names.UPDATES, names.EXAMPLES)
+        name: value_at(store, run.info.run_id, name, epochs) for name in (*names.ONCE, names.UPDATES, names.EXAMPLES)
     }
     if math.isnan(values[names.EPOCHS]):
         return None
@@ -66,6 +66,7 @@ def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
     )
 
 
-def _value(store: Store, run_id: str, name: str, epochs: int) -> float:
+def value_at(store: Store, run_id: str, name: str, epochs: int) -> float:
+    """Return the value of a metric in an epoch, counted from 1; NaN if the run has none there."""
     points = client(store).get_metric_history(run_id, name)
     return next((float(point.value) for point in points if point.step == epochs), math.nan)

@@ -10,7 +10,7 @@ from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.records import number_of_tag, run_record
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tuning.trial import Expectation, Status, Trial, TrialResult
+from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult
 
 PAGE = 1000  # of MLflow's search
 ENDED = ("FINISHED", "FAILED")  # states of MLflow's runs
@@ -124,8 +124,19 @@ def as_trial(run: Any) -> Trial:
         step=record.integer(names.ABLATION_STEP) if names.ABLATION_STEP in record.tags else None,
         proposed_by=record.tags.get(names.PROPOSED_BY, ""),
         expected=_expected(record.tags.get(names.EXPECTED, "")),
+        parent=_parent(record.tags.get(names.CONTINUES, "")),
         promoted_to=int(number_of_tag(record.tags.get(names.PROMOTED_TO, ""))),
     )
+
+
+def _parent(text: str) -> Parent | None:
+    """Read what a trial continues; None if it is not known, or was changed by hand: it only informs."""
+    try:
+        held = json.loads(text)
+        value, replaced = (None if held[name] is None else float(held[name]) for name in ("value", "replaced_value"))
+        return Parent(int(held["trial"]), int(held["epoch"]), int(held["replaces"]), value, replaced)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
 
 
 def _expected(text: str) -> Expectation | None:

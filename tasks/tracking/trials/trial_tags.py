@@ -79,7 +79,10 @@ def attempts_of(run: Any) -> int:
 
 def _reason(trial: Trial) -> dict[str, str]:
     """Return the tags that say why a trial was proposed, as far as that is known."""
-    by, expected = trial.proposed_by, trial.expected
-    return ({names.PROPOSED_BY: by} if by else {}) | (
-        {} if expected is None else {names.EXPECTED: json.dumps(asdict(expected))}
+    by, expected, parent = trial.proposed_by, trial.expected, trial.parent
+    continues = {} if parent is None else {name: each for name, each in asdict(parent).items() if name != "run_id"}
+    return (
+        ({names.PROPOSED_BY: by} if by else {})
+        | ({} if expected is None else {names.EXPECTED: json.dumps(asdict(expected))})
+        | ({names.CONTINUES: json.dumps(continues)} if continues else {})
     )

@@ -1,0 +1,114 @@
+"""A search by population from file to leaderboard: what is exploited, also after a stop, and what is then trained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightune.tasks.tracking.store.store import client, open_store
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.trial import Status
+from tests.flows.conftest import Command
+from tests.flows.test_model_rounds import PLAIN, trained
+from tests.flows.test_rungs import interrupt_at_epoch, points
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+
+POPULATION = 'method = "pbt"\npopulation = 4\nperturb_every = 2\ntruncation = 0.5\nepochs = 6\n'
+
+
+@pytest.fixture
+def population(small_study: Path) -> Path:
+    """Four members, of which two are replaced after the epochs 2 and 4."""
+    small_study.write_text(small_study.read_text().replace(PLAIN, POPULATION))
+    return small_study
+
+
+def tune(study: Path, engine: str = "fit") -> SweepReport:
+    from nightune.flows.tune import tune as flow
+
+    report = flow(study, engine=engine)
+    assert isinstance(report, SweepReport)
+    return report
+
+
+def curves(store: Path, report: SweepReport) -> list[Any]:
+    return [points(store, report, name) for name in ("val_loss", "learning_rate", "objective")]
+
+
+def test_stops_change_neither_members_nor_results_and_a_member_equals_its_training_from_the_start(
+    population: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at_epoch(3, patch)  # the first generation has ended
+        with pytest.raises(KeyboardInterrupt):
+            tune(population)
+    with monkeypatch.context() as patch:
+        interrupt_at_epoch(6, patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(population)
+    report = tune(population)
+    assert_continued(report, store_root)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "alone"))
+    with monkeypatch.context() as patch:  # each new member trains its own schedule from its first epoch on
+        patch.setattr("nightune.tasks.trial.snapshots.RunKeeper.read", lambda keeper: None)
+        alone = tune(population)
+    assert trained(alone) == trained(report)
+    assert curves(store_root.parent / "alone", alone) == curves(store_root, report)
+
+
+def assert_continued(report: SweepReport, store_root: Path) -> None:
+    """Each generation replaced its worst members, and each run has one whole curve."""
+    by_number = {each.trial.number: each for each in report.results}
+    assert sorted(by_number) == list(range(8))
+    losses, rates, _ = curves(store_root, report)
+    alive = [0, 1, 2, 3]
+    for first, epoch in ((4, 2), (6, 4)):
+        ranked = sorted(alive, key=lambda number: losses[number][epoch - 1][1])
+        for number in (first, first + 1):
+            parent = by_number[number].trial.parent
+            assert parent is not None
+            assert (parent.trial in ranked[:2], parent.replaces in ranked[2:], parent.epoch) == (True, True, epoch)
+            assert by_number[number].trial.seed == by_number[parent.trial].trial.seed
+            assert losses[number][:epoch] == losses[parent.trial][:epoch]
+            assert rates[number][epoch][1] != rates[parent.trial][epoch - 1][1]
+            assert by_number[parent.replaces].epochs == epoch
+        replaced = {by_number[number].trial.parent.replaces: number for number in (first, first + 1)}  # type: ignore[union-attr]
+        alive = [replaced.get(number, number) for number in alive]
+    ended = {number for number, each in by_number.items() if each.status is Status.COMPLETED}
+    assert ended == set(alive)
+    store = open_store(store_root)
+    assert all("nightune.snapshot" not in client(store).get_run(each.run_id).data.tags for each in report.results)
+
+
+def test_a_compiled_engine_continues_from_snapshots_as_the_schedule_trains_from_the_start(
+    population: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tune(population, "compiled")
+    assert_continued(report, store_root)
+    best = max((each for each in report.results if each.trial.parent), key=lambda each: each.epochs)
+    assert best.trial.params["stopping.rule"] == "none"
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "alone"))
+    with monkeypatch.context() as patch:
+        patch.setattr("nightune.tasks.trial.snapshots.RunKeeper.read", lambda keeper: None)
+        alone = tune(population, "compiled")
+    assert curves(store_root.parent / "alone", alone) == curves(store_root, report)
+
+
+def test_the_schedule_of_a_member_is_written_as_a_study_that_trains_it_again(
+    population: Path, store_root: Path, nightune: Command
+) -> None:
+    report = tune(population)
+    member = max((each for each in report.results if each.trial.parent), key=lambda each: each.trial.number)
+    copy = population.parent / "again.toml"
+    shown = nightune("show", population, "--trial", str(member.trial.number), "--write", copy)
+    assert shown.returncode == 0, shown.stderr
+    assert f"continues trial {member.trial.parent.trial} after epoch 4" in shown.stdout  # type: ignore[union-attr]
+    again = tune(copy)
+    assert {json.dumps(each.trial.params) for each in again.results} == {json.dumps(member.trial.params)}
+    assert len({each.trial.seed for each in again.results}) == 3
+    rates = points(store_root, again, "learning_rate")
+    assert rates[0] == points(store_root, report, "learning_rate")[member.trial.number]
+    refused = nightune("show", population, "--write", copy)
+    assert (refused.returncode, "exists" in refused.stderr) == (2, True)

@@ -1,0 +1,87 @@
+"""Changes of values within a training, as a study file has them."""
+
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.load_study import load_study
+from nightune.tuning.errors import StudyError
+
+STUDY = """
+question = "Does a lower rate help at the end?"
+seed = 1
+[data]
+source = "iris"
+[training]
+changes = CHANGES
+[space]
+optimizer = "adam"
+[search]
+method = "random"
+trials = 2
+epochs = 6
+[objective]
+metric = "val_loss"
+"""
+
+
+def read(folder: Path, changes: str) -> object:
+    path = folder / "study.toml"
+    path.write_text(STUDY.replace("CHANGES", changes))
+    return load_study(path).space.by_name["training.changes"].domain
+
+
+def test_a_table_of_epochs_is_one_value_and_a_list_of_tables_is_searched(tmp_path: Path) -> None:
+    one = "{ 10 = { learning_rate.peak = 1 }, 5 = { learning_rate.peak = 2, model.dropout = 0.1 } }".replace("10", "6")
+    five = {"learning_rate.peak": 2.0, "model.dropout": 0.1}
+    domain = read(tmp_path, one)
+    assert vars(domain)["options"] == ({"5": five, "6": {"learning_rate.peak": 1.0}},)
+    domain = read(tmp_path, '[{ 5 = { "learning_rate.peak" = 2 } }, "none"]')
+    assert vars(domain)["options"] == ({"5": {"learning_rate.peak": 2.0}}, "none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ("{ 7 = { learning_rate.peak = 0.1 } }", "search.epochs"),
+        ("{ 1 = { learning_rate.peak = 0.1 } }", "from 2"),
+        ("{ 3 = { model.units = 4 } }", "cannot change"),
+        ('{ 3 = "adam" }', "table"),
+        ("4", "table"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused_with_their_key(tmp_path: Path, changes: str, word: str) -> None:
+    with pytest.raises(StudyError) as refusal:
+        read(tmp_path, changes)
+    (problem,) = refusal.value.problems
+    assert problem.key == "training.changes"
+    assert word in problem.message
+
+
+@pytest.mark.parametrize(
+    ("space", "key", "word"),
+    [
+        (
+            'optimizer = ["adam", "prodigy"]\nlearning_rate.peak = { low = 0.01, high = 0.1 }',
+            "learning_rate.peak",
+            "C18",
+        ),
+        (
+            'penalty.kind = "l2"\npenalty.adaptation = ["none", "gap_control"]\npenalty.held_out_fraction = 0.1\n'
+            "penalty.strength = { low = 0.01, high = 0.1 }",
+            "penalty.strength",
+            "adaptation",
+        ),
+    ],
+)
+def test_a_population_is_refused_where_something_else_sets_its_values(
+    tmp_path: Path, space: str, key: str, word: str
+) -> None:
+    path = tmp_path / "study.toml"
+    text = STUDY.replace("[training]\nchanges = CHANGES\n", "").replace('optimizer = "adam"', space)
+    path.write_text(text.replace('method = "random"\ntrials = 2', 'method = "pbt"\npopulation = 4'))
+    with pytest.raises(StudyError) as refusal:
+        load_study(path)
+    (problem,) = refusal.value.problems
+    assert problem.key == key
+    assert word in problem.message

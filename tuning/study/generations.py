@@ -1,0 +1,74 @@
+"""The generations of a search by population, and what of a study's space does not fit it."""
+
+import math
+from collections.abc import Iterator
+
+from nightune.tuning.errors import Problem
+from nightune.tuning.search.population import Rules, perturbed_dimensions
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.population import METHOD
+from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.trial import Bracket, Rung
+from nightune.vocabulary import CHANGEABLE, CHANGES, listing
+
+GENERATIONS = 10  # by default, as far as the epochs allow
+TABLE_CHARACTERS = 8000  # that MLflow keeps of the params of a trial, in a tag
+VALUE_CHARACTERS, EPOCH_CHARACTERS = 45, 15  # of a changed value, and of the epoch of a change, at most
+
+
+def rules_of(search: SearchSection) -> Rules:
+    """Return how the population of a search develops."""
+    assert search.population is not None  # the section requires it
+    given = {
+        "truncation": search.truncation,
+        "factors": search.perturb_factors,
+        "resample_probability": search.resample_probability,
+    }
+    return Rules(search.population, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def generation_epochs(search: SearchSection) -> list[int]:
+    """Return the last epoch of each generation; the last generation may be shorter."""
+    every = search.perturb_every or max(1, search.epochs // GENERATIONS)
+    return [*range(every, search.epochs, every), search.epochs]
+
+
+def generations(search: SearchSection) -> tuple[Bracket, ...]:
+    """Return a bracket for each generation: the whole population, of which the first trial numbers are new."""
+    rules, begin, first, found = rules_of(search), 0, 0, list[Bracket]()
+    for epochs in generation_epochs(search):
+        new = rules.replaced if begin else rules.size
+        found.append(Bracket((Rung(rules.size, epochs),), first, rules.size - new, begin))
+        begin, first = epochs, first + new
+    return tuple(found)
+
+
+def population_problems(search: SearchSection, space: SearchSpace) -> Iterator[Problem]:
+    """Yield what of a space does not fit a search by population."""
+    if search.method != METHOD:
+        return
+    perturbed = perturbed_dimensions(space)
+    if not perturbed:
+        message = f"{METHOD!r} changes values within a training, but none of these is searched: {listing(CHANGEABLE)}"
+        yield Problem("search.method", f"{message}; give one a range, or use method 'random'")
+    stopping = next((name for name in space.by_name if name.startswith("stopping.") and not _is_off(space, name)), None)
+    if stopping:
+        message = (
+            f"stops trainings, but of a population the worst are replaced instead ({METHOD!r} trains without a rule)"
+        )
+        yield Problem(stopping, f"{message}; remove it, or use method 'random'")
+    if CHANGES in space.by_name:
+        yield Problem(CHANGES, f"method {METHOD!r} finds the changes itself; remove the table, or use method 'random'")
+    if any(space.options("training.unfreeze_at")):
+        message = f"a second phase has an optimizer of its own, from which no other member can continue with {METHOD!r}"
+        yield Problem("training.unfreeze_at", f"{message}; remove it, or use method 'random'")
+    count = len(generation_epochs(search))
+    most = TABLE_CHARACTERS // (EPOCH_CHARACTERS + VALUE_CHARACTERS * max(1, len(perturbed)))
+    if count > most:
+        message = f"{count} generations of {search.epochs} epochs are more changes than a trial's record holds"
+        least = math.ceil(search.epochs / most)
+        yield Problem("search.perturb_every", f"{message} (allowed: {most}; set perturb_every = {least} or more)")
+
+
+def _is_off(space: SearchSpace, name: str) -> bool:
+    return name == "stopping.rule" and space.options(name) == ["none"]
