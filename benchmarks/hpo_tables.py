@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from learned_portfolio import greedy
 
 from nightune.tuning.search.domains import Choice
+from nightune.tuning.search.greedy_portfolio import choose
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -95,7 +95,7 @@ class Table:
 
     def portfolio(self, count: int) -> list[dict[str, Value]]:
         """Return the configurations that are best on the other tables, chosen greedily."""
-        rows = greedy(np.array([each.regrets for each in self.others]), count)
+        rows = choose(np.stack([each.values for each in self.others]), count)
         levels = (np.unravel_index(row, self.sizes) for row in rows)
         domains = [self.space.by_name[f"x{place}"].domain for place in range(len(self.sizes))]
         return [

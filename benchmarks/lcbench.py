@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from learned_portfolio import greedy
 
 from nightune.tuning.search.domains import Range
+from nightune.tuning.search.greedy_portfolio import choose
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -111,14 +111,8 @@ class Task:
 
     def portfolio(self, count: int) -> list[dict[str, Value]]:
         """Return the configurations that are best on the other tasks, chosen greedily."""
-        chosen = greedy(np.array([each.pool_regrets for each in self.others]), count)
+        chosen = choose(-np.stack([each.pool_reached for each in self.others])[:, :, None], count)
         return [dict(self.surrogate.pool[place]) for place in chosen]
-
-    @cached_property
-    def pool_regrets(self) -> np.ndarray:
-        """The regrets of the pool's configurations, 0 the best of them and 1 their median."""
-        best = self.pool_reached.max()
-        return np.asarray((best - self.pool_reached) / (best - np.median(self.pool_reached)))
 
     @cached_property
     def pool_reached(self) -> np.ndarray:

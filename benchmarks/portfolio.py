@@ -17,15 +17,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, leader_regret
+from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.vocabulary import OBJECTIVES
 
 COUNT = 8
 MARKS = (8, 16, 32, 64, 100)
-FEWEST_SETS = 3  # of a task; with fewer, configurations are chosen on the data sets of both tasks
+FEWEST_SETS = 3  # of a task; with fewer, those of both tasks choose; a family with fewer has no portfolio
 LEAST_AGREEMENT = 0.7  # of the seeds of a data set; with less its losses say little, and it takes no part
 FEWEST_RECORDED = 3 * COUNT  # configurations of a family, for a choice among them
 METRIC = "val_loss"
@@ -42,14 +42,21 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     bank = read_recorded(arguments.bank)
-    large = {family: recorded for family, recorded in bank.items() if len(recorded.points) >= FEWEST_RECORDED}
+    large = {family: recorded for family, recorded in bank.items() if is_large(recorded)}
     for family in bank.keys() - large.keys():
-        print(f"{family}: {len(bank[family].points)} configurations are too few to choose from")
+        sizes = f"{len(bank[family].points)} configurations on {len(bank[family].data_sets)} data sets"
+        print(f"{family}: {sizes} are too few for a portfolio ({FEWEST_RECORDED} on {FEWEST_SETS})")
     for family, recorded in large.items():
         for task in tasks_of(recorded):
             print_table(family, task, recorded, arguments.draws)
     if arguments.write:
         write(large, arguments.bank, arguments.write)
+
+
+def is_large(recorded: RecordedCurves) -> bool:
+    """True if a family has enough configurations and data sets for a choice."""
+    agreeing = [name for name in recorded.data_sets if agreement(recorded, name) >= LEAST_AGREEMENT]
+    return len(recorded.points) >= FEWEST_RECORDED and len(agreeing) >= FEWEST_SETS
 
 
 def tasks_of(recorded: RecordedCurves) -> list[str]:
@@ -65,7 +72,7 @@ def sets_of(recorded: RecordedCurves, task: str) -> list[str]:
 def agreement(recorded: RecordedCurves, name: str) -> float:
     """Return the rank correlation of the losses of a data set's configurations with two seeds."""
     losses = recorded.losses([name], METRIC)[0]
-    return float(spearmanr(losses[:, 0], losses[:, 1], nan_policy="omit").statistic)
+    return rank_correlation(losses[np.isfinite(losses).all(axis=-1)].tolist())
 
 
 def sources_of(recorded: RecordedCurves, task: str, left_out: str = "") -> list[str]:

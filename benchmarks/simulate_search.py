@@ -1,9 +1,10 @@
 """Compare search methods on recorded results, without training: python benchmarks/simulate_search.py BANK.
 
-BANK is the folder of the LCBench surrogate (`lcbench.py`: learning curves of 34 data sets), or `hpobench` or `hpolib`
-(`hpo_tables.py`: full trainings on 8 and 4 data sets). Measured is the regret of the trial that leads after numbers of
-epochs, in thousandths: 0 is the best configuration known, 1000 the median of random ones. A method with `portfolio`
-begins with eight configurations that were chosen on the other data sets.
+BANK is `bank` (`bank_tasks.py`: our own recorded curves), the folder of the LCBench surrogate (`lcbench.py`: learning
+curves of 34 data sets), or `hpobench` or `hpolib` (`hpo_tables.py`: full trainings on 8 and 4 data sets). Measured is
+the regret of the trial that leads after numbers of epochs, in thousandths: 0 is the best configuration known, 1000 the
+median of random ones. A method with `portfolio` begins with eight configurations that were chosen on the other data
+sets.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+import bank_tasks
 import hpo_tables
 import lcbench
 import numpy as np
@@ -57,6 +59,8 @@ class Task(Protocol):
 
 def read_tasks(bank: str) -> Sequence[Task]:
     """Return the tasks of a bank."""
+    if bank == "bank":
+        return bank_tasks.read_tasks()
     return hpo_tables.read_tasks(bank) if bank in hpo_tables.FAMILIES else lcbench.read_tasks(Path(bank))
 
 
@@ -73,14 +77,14 @@ def search_of(method: str, task: Task, epochs: int) -> SearchSection:
     return SearchSection.model_validate(settings)
 
 
-def regrets(method: str, task: Task, seed: int) -> Iterator[float]:
-    """Yield the regret after each number of epochs."""
+def regrets(method: str, task: Task, seed: int, marks: Sequence[int]) -> Iterator[float]:
+    """Yield the regret after each of these numbers of epochs."""
     bank = task.bank(seed)
     first = task.portfolio(CONFIGURATIONS) if method.endswith(PORTFOLIO) else []
     is_sized = method == "successive_halving"
-    for marks in [(mark,) for mark in task.marks] if is_sized else [task.marks]:
-        search = search_of(method, task, marks[-1])
-        for leader in leaders(simulate(search, bank, seed, first), marks, task.direction):
+    for part in [(mark,) for mark in marks] if is_sized else [marks]:
+        search = search_of(method, task, part[-1])
+        for leader in leaders(simulate(search, bank, seed, first), part, task.direction):
             yield float("nan") if leader is None else task.regret(leader.point)
 
 
@@ -91,6 +95,7 @@ def main() -> None:
     parser.add_argument("--methods", default="")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--every", type=int, default=1, help="Measure the first of so many data sets, and so on.")
+    parser.add_argument("--until", type=int, default=1600, help="Measure up to so many epochs.")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/simulate_search.jsonl"))
     arguments = parser.parse_args()
     tasks = read_tasks(arguments.bank)[:: arguments.every]
@@ -98,31 +103,32 @@ def main() -> None:
     every = [name for name, keys in METHODS.items() if has_rungs or _is_of_full_trainings(keys)]
     methods = arguments.methods.split(",") if arguments.methods else every
     lines = arguments.results.read_text().splitlines() if arguments.results.exists() else []
-    done = {(row["method"], row["task"], row["seed"]): row for row in map(json.loads, lines)}
+    marks = [mark for mark in tasks[0].marks if mark <= arguments.until]
+    found = [row for row in map(json.loads, lines) if row["bank"] == arguments.bank]
+    done = {(row["method"], row["task"], row["seed"]): row for row in found if len(row["regret"]) >= len(marks)}
     with arguments.results.open("a") as results:
         for seed in range(arguments.seeds):
             for task in tasks:
                 for method in methods:
                     if (method, task.name, seed) not in done:
-                        row = _measure(method, task, seed)
+                        row = {"bank": arguments.bank, **_measure(method, task, seed, marks)}
                         done[(method, task.name, seed)] = row
                         print(json.dumps(row), file=results, flush=True)
-    found = {
-        method: np.array(
-            [[done[(method, task.name, seed)]["regret"] for seed in range(arguments.seeds)] for task in tasks]
-        )
+    seeds = range(arguments.seeds)
+    measured = {
+        method: np.array([[done[method, task.name, seed]["regret"][: len(marks)] for seed in seeds] for task in tasks])
         for method in methods
     }
-    _print(found, tasks[0].marks)
+    _print(measured, marks)
 
 
 def _is_of_full_trainings(keys: dict[str, object]) -> bool:
     return keys["method"] in ("random", "gp", "tpe", "auto") and "smallest_epochs" not in keys
 
 
-def _measure(method: str, task: Task, seed: int) -> dict[str, Any]:
+def _measure(method: str, task: Task, seed: int, marks: Sequence[int]) -> dict[str, Any]:
     started = time.process_time()
-    found = [round(each, 1) for each in regrets(method, task, seed)]
+    found = [round(each, 1) for each in regrets(method, task, seed, marks)]
     seconds = round(time.process_time() - started, 2)
     return {"method": method, "task": task.name, "seed": seed, "regret": found, "seconds": seconds}
 

@@ -1,7 +1,7 @@
 """Recorded curves of a bank (benchmarks/bank.py), and as a bank that the simulator can replay searches on."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,17 @@ def as_bank(recorded: RecordedCurves, data_set: str, space: SearchSpace, metric:
     two trials of one point differ by what seeds differ. A search finds at best the best recorded point, and a model
     sees steps where the objective is smooth: differences between methods are smaller than on the data set itself.
     """
-    encoding, curves = Encoding(space), recorded.of(data_set, metric)
-    places = encoding(recorded.points)
+    nearest, curves = nearest_point(recorded, space), recorded.of(data_set, metric)
 
     def curve(point: Params, trial: int) -> Sequence[float]:
-        distances = np.square(places - encoding([point])).sum(axis=1)
-        nearest: list[float] = curves[int(distances.argmin()), trial % curves.shape[1]].tolist()
-        return nearest
+        found: list[float] = curves[nearest(point), trial % curves.shape[1]].tolist()
+        return found
 
     return Bank(space, direction, curve)
+
+
+def nearest_point(recorded: RecordedCurves, space: SearchSpace) -> Callable[[Params], int]:
+    """Return a function from a point of the space to the place of the nearest recorded one."""
+    encoding = Encoding(space)
+    places = encoding(recorded.points)
+    return lambda point: int(np.square(places - encoding([point])).sum(axis=1).argmin())

@@ -57,18 +57,20 @@ def test_the_correlation_is_that_of_ranks() -> None:
 
 def test_a_round_begins_with_the_first_reliable_rung_and_keeps_its_trials(read: Read) -> None:
     study = read(study_text(SPACE, search=AUTO))
-    first, second, _ = study.brackets
-    assert first == Bracket((Rung(16, 3), Rung(8, 6), Rung(4, 12)))
+    first, second, third, last = study.brackets
+    assert first == Bracket((Rung(8, 3), Rung(4, 6), Rung(2, 12)))  # the portfolio alone
+    assert second == Bracket((Rung(16, 3), Rung(8, 6), Rung(4, 12)), 8)
+    assert (third.first, last.first, last.trials) == (24, 40, 8)
     assert settled(study.search, second, []) == second
-    bad = seen(16, agrees=False)
-    assert settled(study.search, second, bad) == Bracket((Rung(16, 6), Rung(8, 12)), 16)
+    bad = seen(LEAST_COMPARED, agrees=False)
+    assert settled(study.search, second, bad) == Bracket((Rung(16, 6), Rung(8, 12)), 8)
     assert settled(study.search, first, bad) == first  # nothing is known before the first round
     assert settled(study.search, second, bad[::-1]) == settled(study.search, second, bad)
     turned = [Observation(number, {}, {3: float(number), 6: float(number), 12: float(-number)}) for number in range(10)]
-    assert settled(study.search, second, turned) == Bracket((Rung(16, 12),), 16)
-    assert as_settled(study.brackets, {16: 6, 32: 12})[1:] == (
-        Bracket((Rung(16, 6), Rung(8, 12)), 16),
-        Bracket((Rung(16, 12),), 32),
+    assert settled(study.search, second, turned) == Bracket((Rung(16, 12),), 8)
+    assert as_settled(study.brackets, {8: 6, 24: 12})[1:3] == (
+        Bracket((Rung(16, 6), Rung(8, 12)), 8),
+        Bracket((Rung(16, 12),), 24),
     )
     gp = read(study_text(SPACE, search=AUTO.replace("auto", "gp") + "\nsmallest_epochs = 3"))
     assert settled(gp.search, gp.brackets[1], bad) == gp.brackets[1]
@@ -77,13 +79,13 @@ def test_a_round_begins_with_the_first_reliable_rung_and_keeps_its_trials(read: 
 def test_auto_has_rungs_where_its_epochs_suffice_and_begins_with_the_portfolio(read: Read) -> None:
     study = read(study_text(SPACE, search=AUTO))
     assert (study.search.has_rungs, study.search.begins_with_portfolio) == (True, True)
-    assert planned_epochs(study.search, study.brackets) == 16 * 3 + 8 * 3 + 4 * 6 + 32 * 12  # no ranks agree
+    assert planned_epochs(study.search, study.brackets) == 8 * 3 + 4 * 3 + 2 * 6 + 40 * 12  # no ranks agree
     short = read(study_text(SPACE, search=AUTO.replace("epochs = 12", "epochs = 5")))
-    assert short.brackets == (Bracket((Rung(16, 5),)), Bracket((Rung(16, 5),), 16), Bracket((Rung(16, 5),), 32))
+    assert [(each.first, each.rungs) for each in short.brackets[:2]] == [(0, (Rung(8, 5),)), (8, (Rung(16, 5),))]
     assert not short.search.adapts_rungs
     own = read(study_text(SPACE, search=f'{AUTO}\nstart = "none"\nsmallest_epochs = 4\nreduction_factor = 3'))
     assert not own.search.begins_with_portfolio
-    assert own.brackets[0] == Bracket((Rung(16, 4), Rung(5, 12)))
+    assert own.brackets[0] == Bracket((Rung(8, 4), Rung(2, 12)))
     assert read(study_text(SPACE, search='method = "auto"\nepochs = 12\nhours = 8')).trial_count == 1000
 
 

@@ -62,3 +62,9 @@ def test_a_leader_that_fails_again_and_trials_that_all_failed_are_the_worst() ->
     assert leader_regret(losses, [0]) == WORST
     assert leader_regret(losses, [1]) == WORST
     assert leader_regret(losses, [0, 2]) == (WORST + 0.0) / 2
+
+
+def test_configurations_that_improve_nothing_are_still_chosen_once_and_the_good_ones_first() -> None:
+    losses = np.array([[0.0, 9.0, 2.0, 1.0, 3.0], [0.0, 8.0, 1.0, 1.0, 7.0]])[:, :, None]
+    assert choose(losses, 4)[0] == 0
+    assert choose(losses, 4)[1:] == [3, 2, 4]

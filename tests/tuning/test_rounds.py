@@ -20,6 +20,13 @@ def test_rounds_have_sixteen_trials_and_the_last_what_is_left(read: Read) -> Non
     assert study.trial_count == 40
 
 
+def test_a_model_proposes_from_the_ninth_trial_on_where_the_first_round_is_the_portfolios(read: Read) -> None:
+    study = read(study_text(SPACE, search=f"{GP}\nstart = 'portfolio'"))
+    assert [(each.first, each.trials) for each in study.brackets] == [(0, 8), (8, 16), (24, 16)]
+    few = read(study_text(SPACE, search=f"{GP}\nstart = 'portfolio'".replace("40", "5")))
+    assert [each.trials for each in few.brackets] == [5]
+
+
 def test_a_first_rung_gives_each_round_rungs_as_successive_halving_has_them(read: Read) -> None:
     study = read(study_text(SPACE, search=f"{GP}\nsmallest_epochs = 3"))
     whole, last = (Rung(16, 3), Rung(8, 6), Rung(4, 12)), (Rung(8, 3), Rung(4, 6), Rung(2, 12))

@@ -8,6 +8,7 @@ from typing import Any
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.expectation import expected_best
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult, Value
 from nightune.vocabulary import sign_of
@@ -73,12 +74,9 @@ class Beliefs:
     @property
     def correlation(self) -> float | None:
         """The rank correlation of expected and reached objectives; None if too few are known, or all are equal."""
-        pairs = [(each.expected.value, each.reached) for each in self.compared]
-        if len(pairs) < LEAST_COMPARED or any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
-            return None
-        from scipy.stats import spearmanr  # noqa: PLC0415 - takes a moment
-
-        return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+        pairs = [(each.expected.value, each.reached) for each in self.predictions if each.reached is not None]
+        correlation = rank_correlation(pairs) if len(pairs) >= LEAST_COMPARED else math.nan
+        return None if math.isnan(correlation) else correlation
 
 
 def beliefs(

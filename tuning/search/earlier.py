@@ -9,6 +9,7 @@ import numpy as np
 from nightune.tuning.search.encoding import Encoding
 from nightune.tuning.search.gaussian_process import LEAST_FINITE, scores
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import posterior
 from nightune.tuning.trial import Params, TrialResult, Value
@@ -83,8 +84,6 @@ def agreement(space: SearchSpace, earlier: Sequence[Observation], since: Sequenc
     )
     if len(known) < max(LEAST_FINITE, LEAST_COMPARED) or len(found) < LEAST_COMPARED or not space.varying:
         return None
-    from scipy.stats import spearmanr  # noqa: PLC0415 - takes a moment, and most sweeps have no earlier ones
-
     encode = Encoding(space)
     losses, places = np.array([loss for _, loss in known]), encode([point for point, _ in found])
     expected = posterior(encode([point for point, _ in known]), scores(losses), encode.groups, places).mean
@@ -93,7 +92,9 @@ def agreement(space: SearchSpace, earlier: Sequence[Observation], since: Sequenc
         return Agreement(0.0, 0.0)
     # The model predicts scores; the earlier loss of the same rank is what it expects.
     as_losses = np.interp(expected, np.sort(scores(losses)), np.sort(losses))
-    return Agreement(float(spearmanr(expected, observed).statistic), float(np.median(observed - as_losses)))
+    return Agreement(
+        rank_correlation(list(zip(expected, observed, strict=True))), float(np.median(observed - as_losses))
+    )
 
 
 def _common_epochs(earlier: Sequence[Observation], since: Sequence[Observation]) -> int:

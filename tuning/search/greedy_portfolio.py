@@ -15,17 +15,17 @@ def choose(losses: np.ndarray, count: int) -> list[int]:
     """Return the places of `count` configurations, the most useful first.
 
     `losses` are (data sets, configurations, seeds), lower is better, NaN for a failure. Each step adds the
-    configuration that most reduces the mean over data sets of the regret of the best one so far; of equal ones the
-    first. Raises ValueError if there are fewer configurations.
+    configuration that most reduces the mean over data sets of the regret of the best one so far; of equal ones, as once
+    each data set has its best, that of the smallest mean regret, then the first. Raises ValueError if there are fewer.
     """
     regrets = regrets_of(losses)
     if count > regrets.shape[1]:
         raise ValueError(f"{count} configurations cannot be chosen from {regrets.shape[1]}")
-    best, chosen = np.full(len(regrets), np.inf), list[int]()
+    best, mean, chosen = np.full(len(regrets), np.inf), regrets.mean(axis=0), list[int]()
     for _ in range(count):
         reached = np.minimum(regrets, best[:, None]).mean(axis=0)
         reached[chosen] = np.inf
-        chosen.append(int(reached.argmin()))
+        chosen.append(int(np.lexsort((mean, reached))[0]))
         best = np.minimum(best, regrets[:, chosen[-1]])
     return chosen
 
@@ -33,7 +33,7 @@ def choose(losses: np.ndarray, count: int) -> list[int]:
 def regrets_of(losses: np.ndarray) -> np.ndarray:
     """Return the regrets (data sets, configurations) of the mean losses over seeds, from 0 to `WORST`."""
     means = _means(losses)
-    best, median = _ends(means)
+    best, median = np.array([loss_ends(row) for row in means]).T[:, :, None]
     regrets: np.ndarray = np.clip((means - best) / (median - best), 0.0, WORST)
     return regrets
 
@@ -44,7 +44,7 @@ def leader_regret(losses: np.ndarray, tried: Sequence[int]) -> float:
     `losses` are (configurations, seeds). The leader is chosen by its loss with one seed and judged by its losses with
     the others, for each seed in turn: the luck of the trial that led does not count.
     """
-    best, median = _ends(_means(losses[None]))
+    best, median = loss_ends(_means(losses))
     found = []
     for seed in range(losses.shape[1]):
         seen = losses[list(tried), seed]
@@ -52,24 +52,24 @@ def leader_regret(losses: np.ndarray, tried: Sequence[int]) -> float:
             found.append(WORST)
             continue
         leader = tried[int(np.nanargmin(seen))]
-        again = np.delete(losses[leader], seed).mean()
-        regret = (again - float(best[0, 0])) / float(median[0, 0] - best[0, 0])
+        regret = (np.delete(losses[leader], seed).mean() - best) / (median - best)
         found.append(min(regret, WORST) if np.isfinite(regret) else WORST)
     return float(np.mean(found))
+
+
+def loss_ends(losses: np.ndarray) -> tuple[float, float]:
+    """Return the best and the median of the finite losses of one data set; 0 and 1 if there is none.
+
+    Where the median is the best, it is taken as 1 more.
+    """
+    finite = losses[np.isfinite(losses)]
+    if not len(finite):
+        return 0.0, 1.0
+    best, median = float(finite.min()), float(np.median(finite))
+    return best, median if median > best else best + 1.0
 
 
 def _means(losses: np.ndarray) -> np.ndarray:
     """Return the mean over seeds; infinite where a seed failed."""
     means: np.ndarray = np.where(np.isfinite(losses), losses, np.inf).mean(axis=-1)
     return means
-
-
-def _ends(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best and the median of the finite means of each row, (data sets, 1); 0 and 1 if there is none.
-
-    Where the median is the best, it is taken as 1 more.
-    """
-    finite = [row[np.isfinite(row)] for row in means]
-    best = np.array([row.min() if len(row) else 0.0 for row in finite])
-    median = np.array([np.median(row) if len(row) else 0.0 for row in finite])
-    return best[:, None], np.where(median > best, median, best + 1.0)[:, None]

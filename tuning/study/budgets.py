@@ -1,6 +1,7 @@
 """Budgets as data: the number of trials, the epochs of each rung, and the trials that enter the next rung."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.search.distinct import point_count
@@ -12,6 +13,7 @@ from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
 
 ROUND = 16  # trials that a model proposes at once
+FIRST_ROUND = 8  # of `auto`, and of a model's search that begins with the portfolio (decision 119)
 DISTINCT_METHODS = (
     "random",
     "successive_halving",
@@ -122,9 +124,15 @@ def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Brac
 
 
 def _rounds(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
-    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set."""
+    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
+
+    The first one of `auto`, and of a model's search that begins with the portfolio, has eight.
+    """
     assert search.trials is not None
-    sizes = {first: min(ROUND, search.trials - first) for first in range(0, search.trials, ROUND)}
+    is_short = search.method == "auto" or (search.method in MODEL_METHODS and search.begins_with_portfolio)
+    begin = min(FIRST_ROUND, ROUND, search.trials) if is_short else 0
+    firsts = [*([0] if begin else []), *range(begin, search.trials, ROUND)]
+    sizes = {first: after - first for first, after in pairwise([*firsts, search.trials])}
     return tuple(
         Bracket(_halving(search, trials) if search.has_rungs else (Rung(trials, search.epochs),), first)
         for first, trials in sizes.items()

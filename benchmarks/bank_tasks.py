@@ -1,0 +1,61 @@
+"""The bank of our own recorded curves (`bank.py`): tasks for `simulate_search.py`.
+
+A search trains points of the bank's space, of which each has the curve of the nearest recorded one (decision 114). Data
+sets of which the seeds disagree take no part (`portfolio.py`).
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from portfolio import LEAST_AGREEMENT, METRIC, agreement, sources_of
+
+from nightune.tasks.load_study import load_study
+from nightune.tuning.recorded_curves import RecordedCurves, as_bank, nearest_point, read_recorded
+from nightune.tuning.search.greedy_portfolio import choose, loss_ends
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.simulator import Bank
+from nightune.tuning.trial import Params, Value
+
+FOLDER = Path(__file__).parent
+FAMILY = "mlp"
+MARKS = (300, 400, 800, 1600)
+
+
+def read_tasks(file: Path = FOLDER / "results" / "bank.npz") -> "list[Recorded]":
+    """Return the data sets of dense networks on which two seeds agree."""
+    recorded = read_recorded(file)[FAMILY]
+    space = load_study(FOLDER / f"bank_{FAMILY}.toml").space
+    names = [name for name in recorded.data_sets if agreement(recorded, name) >= LEAST_AGREEMENT]
+    return [Recorded(recorded, space, name) for name in names]
+
+
+class Recorded:
+    """One data set: its recorded curves, and the regret of a point by the mean of its losses over seeds."""
+
+    marks, direction = MARKS, "minimize"
+
+    def __init__(self, recorded: RecordedCurves, space: SearchSpace, name: str) -> None:
+        self.recorded, self.space, self.name = recorded, space, name
+        self.epochs = recorded.curves.shape[-1]
+        self._nearest = nearest_point(recorded, space)
+
+    def bank(self, seed: int) -> Bank:
+        """Return the curves as a search measures them; a trial has one of the two seeds by its number."""
+        return as_bank(self.recorded, self.name, self.space, METRIC, self.direction)
+
+    def regret(self, point: Params) -> float:
+        """Return the distance of the nearest recorded point from the best one, in thousandths of the median's."""
+        return float(1000 * self._regrets[self._nearest(point)])
+
+    def portfolio(self, count: int) -> list[dict[str, Value]]:
+        """Return the configurations that are chosen on the other data sets of the task."""
+        sources = sources_of(self.recorded, str(self.recorded.data_sets[self.name]["task"]), self.name)
+        places = choose(self.recorded.losses(sources, METRIC), count)
+        return [dict(self.recorded.points[place]) for place in places]
+
+    @cached_property
+    def _regrets(self) -> np.ndarray:
+        means = self.recorded.losses([self.name], METRIC)[0].mean(axis=-1)
+        best, median = loss_ends(means)
+        return np.asarray((np.where(np.isfinite(means), means, np.nanmax(means)) - best) / (median - best))
