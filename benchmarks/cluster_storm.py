@@ -9,21 +9,16 @@ What a person keeps running is started again, and so is the command, until the s
 store follows, until the kills are used up. Every store must then equal the uninterrupted one: kill_checks.py.
 """
 
-import argparse
 import json
 import os
-import random
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from kill_checks import differences
-from kill_storm import ENTRY, STUDY, finish, uninterrupted
+from storm import Kills, finish, log_of, run_storm, start
 
 TRAINING, WORKER = "nightune.flows.runtime.worker_process", "distributed.cli.dask_worker"
 TRAINED = "· completed ·".encode()
@@ -33,25 +28,7 @@ QUIET_SECONDS = (0.5, 8.0)  # between two kills
 
 def main() -> None:
     """Run the storm and print the findings; the exit code is 1 if a store differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--study", type=Path, default=STUDY)
-    parser.add_argument("--folder", type=Path, default=None, help="folder of the stores; a temporary one by default")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        expected = uninterrupted(options.study, folder / "uninterrupted")
-        hits, moments, problems, stores = Counter[str](), random.Random(options.seed), list[str](), 0
-        while hits.total() < options.kills:
-            store = folder / f"storm-{stores}"
-            storm(options.study, store, moments, hits, options.kills)
-            stores += 1
-            problems += [f"{store.name}: {problem}" for problem in differences(store, expected)]
-            print(f"{hits.total()} kills · {stores} stores · {problems} · {dict(hits)}", file=sys.stderr, flush=True)
-    print(json.dumps({"kills": hits.total(), "by_part": hits, "stores": stores, "problems": problems}))
-    sys.exit(1 if problems else 0)
+    run_storm(__doc__, 20, storm)
 
 
 class Cluster:
@@ -111,22 +88,21 @@ class Cluster:
             self._parts[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
-def storm(study: Path, store: Path, moments: random.Random, hits: "Counter[str]", most: int) -> None:
+def storm(study: Path, store: Path, kills: Kills) -> None:
     """Tune on a cluster with kills until the sweep is complete, then promote."""
-    cluster = Cluster(store.with_name(f"{store.name}-cluster"))
+    cluster, log = Cluster(store.with_name(f"{store.name}-cluster")), log_of(store)
     try:
         while True:
             cluster.keep_up()
-            log = store.with_suffix(".log")
             before = log.stat().st_size if log.exists() else 0
-            process = _tune(study, store, cluster.address)
+            process = start("tune", study, store, NIGHTUNE_DASK=cluster.address)
             while process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(moments.uniform(*QUIET_SECONDS))
+                    process.wait(kills.moments.uniform(*QUIET_SECONDS))
                 cluster.keep_up()
-                is_due = hits.total() < most and (hits.total() % 2 == 0 or TRAINED in log.read_bytes()[before:])
+                is_due = kills.are_left and (kills.hits.total() % 2 == 0 or TRAINED in log.read_bytes()[before:])
                 if is_due and process.poll() is None and cluster.parts()["training"]:
-                    hits[_kill_one(cluster, process, moments, hits)] += 1
+                    kills.hits[_kill_one(cluster, process, kills)] += 1
             if process.returncode == 0:
                 break
             time.sleep(1)
@@ -135,20 +111,13 @@ def storm(study: Path, store: Path, moments: random.Random, hits: "Counter[str]"
     finish("promote", study, store)
 
 
-def _tune(study: Path, store: Path, address: str) -> "subprocess.Popen[bytes]":
-    environment = os.environ | {"NIGHTUNE_STORE": str(store), "NIGHTUNE_DASK": address}
-    environment.pop("MLFLOW_TRACKING_URI", None)  # the checks set it
-    with store.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen([*ENTRY, "tune", str(study)], env=environment, stdout=log, stderr=log)
-
-
-def _kill_one(
-    cluster: Cluster, command: "subprocess.Popen[bytes]", moments: random.Random, hits: "Counter[str]"
-) -> str:
+def _kill_one(cluster: Cluster, command: "subprocess.Popen[bytes]", kills: Kills) -> str:
     """Kill the part that was hit least so far, if there is one now; return what it was."""
     parts = cluster.parts() | {"command": [psutil.Process(command.pid)]}
-    aim = min((name for name, some in parts.items() if some), key=lambda name: (hits[name], moments.random()))
-    victim = moments.choice(parts[aim])
+    aim = min(
+        (name for name, some in parts.items() if some), key=lambda name: (kills.hits[name], kills.moments.random())
+    )
+    victim = kills.moments.choice(parts[aim])
     with suppress(psutil.Error):
         victim.kill()
     if aim == "command":

@@ -128,11 +128,11 @@ def _fed(
 
 def _sleeping_crew(address: str, count: int, seconds: float) -> Any:
     """Return the crew of a cluster whose workers lease nothing, and sleep for each trial."""
-    from nightune.tasks.workers.cluster import ClusterCrew, ClusterWorker, HostedEnding
+    from nightune.tasks.workers.cluster_crew import ClusterCrew, ClusterWorker, HostedEnding
 
     class SleepingCrew(ClusterCrew):
         def start(self, setting: Any) -> None:
-            self._client = self._connect()
+            self._dask = self._connect()
             self._alone_since = time.monotonic()
             while self._ready < count:
                 self._looked_at = 0.0
@@ -141,13 +141,14 @@ def _sleeping_crew(address: str, count: int, seconds: float) -> Any:
 
         def send(self, worker: ClusterWorker, job: Any) -> Any:
             answer = pickle.dumps(_trained(job, seconds))
-            future = self._submit(sleep_at, len(job.trials) * seconds, answer, at=worker.at)
+            future = self._connected().submit(sleep_at, len(job.trials) * seconds, answer, at=worker.at)
             ending = HostedEnding(future, worker)
             future.add_done_callback(lambda _future: self.inbox.put(ending))
             return ending
 
         def _leased(self, name: str, at: str) -> ClusterWorker:
-            return ClusterWorker(name, at=at, lease=self._submit(bool, 1, at=at), view=self._submit(bool, 1, at=at))
+            lease, view = (self._connected().submit(bool, 1, at=at) for _ in range(2))
+            return ClusterWorker(name, at=at, lease=lease, view=view)
 
     return SleepingCrew(address, "")
 

@@ -12,7 +12,7 @@ from nightune.flows.runtime.processes import child_environment, follow
 from nightune.settings import SUPERVISOR, read_settings
 
 if TYPE_CHECKING:
-    from nightune.tasks.workers.local_workers import CrewOfSweep
+    from nightune.tasks.workers.sweep_workers import CrewOfSweep
 
 MODULE = "nightune.flows.runtime.worker_process"
 COMMAND = (sys.executable, "-P", "-m", MODULE)  # -P: without the working folder
@@ -27,7 +27,7 @@ def provided_workers(
     environments: Sequence[Mapping[str, str]], cluster: str | None, compiled: Path
 ) -> AbstractContextManager["CrewOfSweep | None"]:
     """Provide the workers of a cluster, or local ones, each with its part of the environment; None for one process."""
-    from nightune.tasks.workers.local_workers import cluster_workers, local_workers  # noqa: PLC0415 - not for a child
+    from nightune.tasks.workers.sweep_workers import cluster_workers, local_workers  # noqa: PLC0415 - not for a child
 
     if cluster is not None:
         return cluster_workers(cluster, MODULE)
@@ -41,7 +41,7 @@ def main() -> None:
     follow(parent)
     from nightune.flows.runtime.environment import prepare_environment  # noqa: PLC0415 - after the parent is followed
     from nightune.tasks.workers.hosted import serve_hosted  # noqa: PLC0415
-    from nightune.tasks.workers.process import Start, serve  # noqa: PLC0415
+    from nightune.tasks.workers.local_worker import Start, serve  # noqa: PLC0415
 
     prepare_environment(creates_store=False, asks_store=False)
     start = pickle.load(sys.stdin.buffer)  # from the parent alone

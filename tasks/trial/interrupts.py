@@ -57,8 +57,18 @@ def terminations_remembered() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handle)
 
 
+def remember_interrupt() -> None:
+    """Let this process, which a flow has stopped, end what it trains as at Ctrl-C."""
+    _is_interrupted.set()
+
+
+def is_interrupted() -> bool:
+    """Return whether this process was interrupted."""
+    return _is_interrupted.is_set()
+
+
 def refuse_interrupted() -> None:
-    """Raise KeyboardInterrupt if the process was interrupted and trains all the same."""
+    """Raise KeyboardInterrupt if the process was interrupted and works all the same: asked by all loops of trials."""
     if _is_interrupted.is_set():
         raise KeyboardInterrupt
 

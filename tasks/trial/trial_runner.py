@@ -82,16 +82,15 @@ class TrialToWrite:
 
 @dataclass(frozen=True)
 class AtWorker:
-    """What a worker adds to the training of a cohort: its attempt, the runs to resume by trial key, and `check`.
+    """What a worker adds to the training of a cohort: its attempt, and the runs to resume by trial key.
 
-    `check` is called after each epoch, and raises where the training shall end. `given_up` are the deaths by trial key
+    `given_up` are the deaths by trial key
     that are counted on other machines, too. A worker that `opens_first` takes a trial's run before it trains, so that
     the run says which trial was in training when a whole machine was lost.
     """
 
     attempt: Attempt
     unfinished: Mapping[str, Any]
-    check: Callable[[], None]
     given_up: Mapping[str, Crash] = field(default_factory=dict)
     opens_first: bool = False
 
@@ -298,8 +297,6 @@ class TrialRunner:
         watch.check()
         if self._setting.budget is not None and epoch < self._setting.epochs:
             self._setting.budget.check()
-        if self._worker is not None:
-            self._worker.check()
         announce_epoch(EpochEnded(trial.number, epoch, self._setting.epochs))
 
 

@@ -59,10 +59,6 @@ class Crew(Protocol):
         """Start or find the workers, once."""
         ...
 
-    def next_attempt(self) -> int:
-        """Return the number of the next attempt, from 1."""
-        ...
-
     def join(self) -> None:
         """Note the workers that have joined since. WorkersLostError where none can come any more."""
         ...

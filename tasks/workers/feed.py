@@ -16,10 +16,11 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
-from nightune.tasks.tracking.trials.attempts import OvertakenError, own_attempt
+from nightune.tasks.tracking.trials.attempts import OvertakenError, next_attempt
 from nightune.tasks.tracking.trials.rungs import results_of
 from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.trial.hopeless import counted, evidence, failed_message
+from nightune.tasks.trial.interrupts import refuse_interrupted
 from nightune.tasks.workers.contract import Crew, Ending, Place
 from nightune.tasks.workers.cuts import cohort_size, next_graph_key
 from nightune.tasks.workers.job import Job, Trained
@@ -69,6 +70,7 @@ class Feed:
     def run(self) -> list[TrialResult]:
         """Train the trials; return the results by number."""
         while self._waiting or self._sent:
+            refuse_interrupted()
             self._crew.join()
             if self._ledger is not None:
                 self._ledger.times.meet([worker.name for worker in self._crew.workers])
@@ -106,7 +108,7 @@ class Feed:
             replace(setting, workers=None, budget=None, known=None),
             tuple(trials),
             tuple(evidence([*self._before, *self._results.values()])),
-            own_attempt(self._crew.next_attempt()),
+            next_attempt(),
             kept_code(),
             min(logger.getEffectiveLevel(), logging.INFO),
             budget.seconds if budget else None,

@@ -18,7 +18,7 @@ from nightune.tasks.trial.crash_log import Crash, open_crash_log
 from nightune.tasks.trial.trainer import compilation_of, trainer_of
 from nightune.tasks.trial.trial_runner import AtWorker, TrialRunner
 from nightune.tasks.workers.relay import TOPIC, relayed
-from nightune.tasks.workers.stopping import refuse_stopped, working
+from nightune.tasks.workers.stopping import working
 from nightune.tuning.analysis.ledger import Training
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.trial import Trial, TrialResult
@@ -85,7 +85,7 @@ def _train(job: Job, at_data: Setting, send: Callable[[bytes], None], place: str
         found = {trial.key: run_of_trial(store, sweep, trial.key) for trial in job.trials}
         unfinished = {key: run for key, run in found.items() if run is not None}
         given_up = {trial.key: crash for trial in job.trials if (crash := crash_of(trial, unfinished.get(trial.key)))}
-        at_worker = AtWorker(job.attempt, unfinished, refuse_stopped, given_up, opens_first=is_hosted)
+        at_worker = AtWorker(job.attempt, unfinished, given_up, opens_first=is_hosted)
         runner = TrialRunner(setting, trainer, open_crash_log(store.root, study.name, place), at_worker)
         results = runner.run(job.trials, job.ended)
         trained = Trained(results, compilation_of(trainer.engine) - before, budget.ended_by if budget else "")

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_is_stopped = threading.Event()
+from nightune.tasks.trial.interrupts import is_interrupted, remember_interrupt
+
 _is_working = threading.Lock()
 
 
@@ -16,20 +17,14 @@ def working() -> Iterator[None]:
         try:
             yield
         finally:
-            if _is_stopped.is_set():
+            if is_interrupted():
                 os._exit(0)
 
 
 def stop() -> None:
     """End this process as soon as it trains nothing."""
-    _is_stopped.set()
+    remember_interrupt()
     threading.Thread(target=_exit_when_idle, daemon=True).start()
-
-
-def refuse_stopped() -> None:
-    """Raise KeyboardInterrupt, as Ctrl-C does in a process that trains by itself, once the worker is stopped."""
-    if _is_stopped.is_set():
-        raise KeyboardInterrupt
 
 
 def _exit_when_idle() -> None:

@@ -12,7 +12,7 @@ from nightune.models.errors import InputError
 from nightune.tasks.reporting.events import TrialEnded
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger
-from nightune.tasks.workers import cluster as module
+from nightune.tasks.workers import cluster_crew as module
 from tests.cluster import Cluster
 from tests.flows.test_workers import HALVING, recorded
 

@@ -160,7 +160,7 @@ def test_more_workers_than_gpus_are_refused_and_the_remedy_works(monkeypatch: py
 
 def test_a_place_gives_its_environment_to_each_process_that_fills_it(tmp_path: Path) -> None:
     """The process reads its start and ends: its place is filled again with the same GPU."""
-    from nightune.tasks.workers.crew import LocalCrew
+    from nightune.tasks.workers.local_crew import LocalCrew
 
     seen = tmp_path / "seen.txt"
     code = f"import os; open({str(seen)!r}, 'a').write(os.environ['CUDA_VISIBLE_DEVICES'])"

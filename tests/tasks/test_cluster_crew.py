@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import pytest
 
 from nightune.models.errors import InputError
@@ -18,9 +19,11 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import own_attempt, run_of_trial
 from nightune.tasks.tracking.trials.deaths import deaths_of
 from nightune.tasks.tracking.trials.trial_log import TrialLog
-from nightune.tasks.workers import cluster as module
-from nightune.tasks.workers.cluster import ClusterCrew, ClusterWorker
+from nightune.tasks.workers import cluster_crew as module
+from nightune.tasks.workers import sent_files
+from nightune.tasks.workers.cluster_crew import ClusterCrew, ClusterWorker
 from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
+from nightune.tasks.workers.dask_client import DaskClient
 from nightune.tasks.workers.host import Died, StartLostError, UnusableWorkerError
 from nightune.tasks.workers.job import Job
 from nightune.tasks.workers.parcels import pack
@@ -70,7 +73,7 @@ def client() -> InventedClient:
 @pytest.fixture
 def crew(client: InventedClient) -> ClusterCrew:
     made = ClusterCrew("tcp://scheduler:8786", "module")
-    made._client, made._sending = client, SimpleNamespace(mark=None)  # type: ignore[assignment]
+    made._dask, made._sending = DaskClient(client, made.inbox), SimpleNamespace(mark=None)  # type: ignore[assignment]
     made._alone_since = module.time.monotonic()
     look(made)
     return made
@@ -234,25 +237,23 @@ def test_code_that_a_later_round_uses_is_sent_too(
     tmp_path: Path,
 ) -> None:
     code = KeptCode({}, {tmp_path / "first.py": b"first"})
-    monkeypatch.setattr(module, "kept_code", lambda: code)
+    monkeypatch.setattr(sent_files, "kept_code", lambda: code)
     setting.data.folder.mkdir(parents=True)
     (setting.data.folder / "description.json").write_text("{}")
-    crew._setting = setting
-    crew._parcels = module.data_parcel(setting), module.code_parcel(setting, code)
-    crew._files_of_code = code.count
+    crew._files = files = sent_files.SentFiles(setting)
 
     def sent() -> list[str]:
         crew.send(crew.workers[0], job_of(replace(setting, study=None), trial))
         return sorted(Path(name).name for name in pickle.loads(client.messages[-1]).code.digests)
 
     assert sent() == ["first.py", "flowers.toml"]
-    before = crew._parcels
-    assert (sent(), crew._parcels) == (["first.py", "flowers.toml"], before)
-    crew._bring_to_others()
+    before = files.code
+    assert (sent(), files.code) == (["first.py", "flowers.toml"], before)
+    files.bring_to_others()
     code.sources[tmp_path / "second.py"] = b"second"
     assert sent() == ["first.py", "flowers.toml", "second.py"]
-    assert crew._parcels[1].run_id == setting.sweep.run_id
-    assert module.client(setting.store).list_artifacts(setting.sweep.run_id, f"workers/{crew._parcels[1].name}")
+    assert files.code.run_id == setting.sweep.run_id
+    assert module.client(setting.store).list_artifacts(setting.sweep.run_id, f"workers/{files.code.name}")
 
 
 def test_tls_without_a_certificate_is_refused_with_the_remedy() -> None:
@@ -260,3 +261,16 @@ def test_tls_without_a_certificate_is_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match="certificates"):
         crew._connect()
     crew.close()
+
+
+def test_the_variables_of_deploy_are_those_that_dask_reads() -> None:
+    from distributed.security import Security
+
+    lines = (Path(__file__).parents[2] / "deploy/dask.env").read_text().splitlines()
+    read = dask.config.collect_env(dict(line.split("=", 1) for line in lines if line[0] != "#"))
+    with dask.config.set(dask.config.merge(dask.config.config, read)):
+        security = Security()
+    assert security.require_encryption
+    for role in ("scheduler", "worker", "client"):
+        files = security.get_tls_config_for_role(role)
+        assert {Path(str(file)).name for file in files.values() if file} >= {"dask-cert.pem", "dask-key.pem"}

@@ -25,9 +25,9 @@ from nightune.tasks.tracking.trials.attempts import OvertakenError
 from nightune.tasks.trial.crash_log import Crash, open_crash_log
 from nightune.tasks.workers import feed as module
 from nightune.tasks.workers.contract import FUTILE_STARTS, WorkersLostError
-from nightune.tasks.workers.crew import LocalCrew
 from nightune.tasks.workers.feed import Feed
 from nightune.tasks.workers.job import Job, Trained
+from nightune.tasks.workers.local_crew import LocalCrew
 from nightune.tuning.analysis.ledger import Training
 from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.search_budget import SearchBudget
@@ -80,14 +80,10 @@ class InventedCrew:
         self.workers = [InventedWorker(f"worker-{place}", InventedProcess(place)) for place in range(1, count + 1)]
         self.inbox = self
         self.jobs: list[Job] = []
-        self._outcome, self._random, self._ended, self._attempts = outcome, random.Random(seed), [], 0  # type: ignore[var-annotated]
+        self._outcome, self._random, self._ended = outcome, random.Random(seed), []  # type: ignore[var-annotated]
 
     def join(self) -> None:
         pass
-
-    def next_attempt(self) -> int:
-        self._attempts += 1
-        return self._attempts
 
     def send(self, worker: InventedWorker, job: Job) -> InventedFuture:
         self.jobs.append(job)

@@ -4,6 +4,7 @@ A worker that was cut off may still train a trial that another worker has taken 
 the run's tags when it takes the run, and a worker reads it again before each write that counts.
 """
 
+import itertools
 import os
 import uuid
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from nightune.tasks.tracking.trials.runs import is_finished, sweep_runs
 from nightune.tuning.trial import Status
 
 _PROCESS = uuid.uuid4().hex[:12]
+_numbers = itertools.count(1)
 
 
 class OvertakenError(StoreError):
@@ -39,6 +41,11 @@ class Attempt:
 def own_attempt(number: int = 0) -> Attempt:
     """Return an attempt of this process; 0 is that of trials which it trains itself."""
     return Attempt(f"{_PROCESS}-{os.getpid()}", number)
+
+
+def next_attempt() -> Attempt:
+    """Return the next attempt of this process at trials that others train."""
+    return own_attempt(next(_numbers))
 
 
 def run_of_trial(store: Store, sweep: Sweep, key: str) -> Any | None:

@@ -4,21 +4,20 @@ import logging
 import pickle
 import queue
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from nightune.models.errors import InputError
-from nightune.models.kept_code import KeptCode, kept_code
 from nightune.settings import read_settings, variables_of_results
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.trials.attempts import own_attempt
+from nightune.tasks.tracking.trials.attempts import next_attempt, own_attempt
 from nightune.tasks.tracking.trials.deaths import Deaths, count_death, trial_in_training
 from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
+from nightune.tasks.workers.dask_client import ANSWER_SECONDS, DaskClient
 from nightune.tasks.workers.host import (
     Died,
     Sending,
@@ -31,14 +30,13 @@ from nightune.tasks.workers.host import (
 )
 from nightune.tasks.workers.job import Job
 from nightune.tasks.workers.marks import leave_mark, sees
-from nightune.tasks.workers.parcels import Parcel, upload
-from nightune.tasks.workers.relay import read_record
-from nightune.tasks.workers.travel import Travelling, code_parcel, data_parcel
+from nightune.tasks.workers.sent_files import SentFiles
 
 logger = logging.getLogger("nightune")
 
 VARIABLE = "NIGHTUNE_DASK"
 CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0  # without any worker, before the sweep ends
 START_SECONDS = 300.0  # in which one of the workers that are there can train: they start, or train for another flow
 POLL_SECONDS = 0.2  # while the first workers start
@@ -93,42 +91,32 @@ class ClusterCrew:
         self._flow = own_attempt().flow
         self.workers: list[ClusterWorker] = []
         self.inbox: queue.SimpleQueue[logging.LogRecord | Ending] = queue.SimpleQueue()
-        self._client: Any = None  # Dask's, which only the extra brings
+        self._dask: DaskClient | None = None
         self._dask_settings = ExitStack()
-        self._setting: Setting | None = None
         self._sending: Sending | None = None
-        self._parcels: tuple[Parcel, Parcel] | None = None  # data and code
-        self._files_of_code = 0
-        self._attempts = 0
+        self._files: SentFiles | None = None
         self._looked_at = self._alone_since = 0.0
         self._refused: dict[str, str] = {}  # why, by address
 
     def start(self, setting: Setting) -> None:
         """Connect, and find the workers, once; InputError names those that cannot train as this machine does."""
-        if self._client is not None:
+        if self._dask is not None:
             return
-        self._setting, self._sending = setting, self._say(setting)
-        self._client = self._connect()
-        self._client.subscribe_topic(topic_of(self._flow), self._receive)
-        code = kept_code()
-        self._parcels = data_parcel(setting), code_parcel(setting, code)
-        self._files_of_code = code.count
+        self._sending = self._say(setting)
+        self._dask = self._connect()
+        self._dask.subscribe(topic_of(self._flow))
+        self._files = SentFiles(setting)
         self._alone_since = time.monotonic()
         self._wait_for_workers()
         logger.info("%d workers of the cluster at %s train", self._ready, self._address)
 
-    def next_attempt(self) -> int:
-        """Return the number of the next attempt, from 1."""
-        self._attempts += 1
-        return self._attempts
-
     def join(self) -> None:
         """Lease workers that have joined since, and see which can train. WorkersLostError without any for a while."""
-        self._require_scheduler()
+        dask = self._connected()
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
-        here = self._here()
+        here = dask.workers()
         if here is None:
             return
         known = {worker.at for worker in self.workers}
@@ -144,11 +132,9 @@ class ClusterCrew:
 
     def send(self, worker: ClusterWorker, job: Job) -> Ending:
         """Send a job to a worker that can train; the ending comes into the inbox."""
-        assert self._client is not None
-        self._add_later_code()
-        assert self._parcels is not None
-        message = pickle.dumps(Travelling(replace(job, code=KeptCode()), *self._parcels))
-        future = self._submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
+        assert self._files is not None
+        message = self._files.message_of(job)
+        future = self._connected().submit(train_at, self._flow, message, job.attempt.token, at=worker.at)
         ending = HostedEnding(future, worker)
         future.add_done_callback(lambda _future: self.inbox.put(ending))
         return ending
@@ -158,14 +144,14 @@ class ClusterCrew:
 
         With the scheduler all futures are lost, and no worker has died.
         """
-        self._require_scheduler()
+        self._connected()
         worker.death = worker.death or Died("it does not answer")
 
     def dead(self) -> list[ClusterWorker]:
         """Return the workers that have left the cluster, or whose training process has died."""
         found = [worker for worker in self.workers if worker.death is not None]
         if found:
-            self._require_scheduler()
+            self._connected()
         return found
 
     def crash(self, worker: ClusterWorker, setting: Setting, job: Job | None) -> tuple[str, Crash | None]:
@@ -181,7 +167,7 @@ class ClusterCrew:
         if trial is None:
             return death.cause, None
         added = Deaths(1, death.limit or death.cause, is_final=bool(death.limit))
-        counted = count_death(setting.store, setting.sweep, trial, added, own_attempt(self.next_attempt()))
+        counted = count_death(setting.store, setting.sweep, trial, added, next_attempt())
         if counted is None:
             return death.cause, None
         return death.cause, Crash(trial.number, counted.count, counted.reason, counted.is_final)
@@ -195,84 +181,48 @@ class ClusterCrew:
             assert worker.death is not None
             self._refuse(worker.at, worker.name, worker.death.cause)
             return
-        if worker.at in (self._here() or {}):
+        if worker.at in (self._connected().workers() or {}):
             self.workers.append(replace(self._leased(worker.name, worker.at), futile_starts=starts))
 
     def close(self) -> None:
         """Let all workers go: each ends its training at its next epoch, and what it has trained is written."""
         for worker in self.workers:
             worker.lease.release()
-        if self._client is not None:
-            with suppress(Exception):  # the sweep has ended
-                self._client.close(timeout=2)
-        self._client = None
+        if self._dask is not None:
+            self._dask.close(CLOSE_SECONDS)
+        self._dask = None
         self._dask_settings.close()
 
     @property
     def _ready(self) -> int:
         return sum(bool(worker.address) for worker in self.workers)
 
-    def _require_scheduler(self) -> None:
-        """Raise WorkersLostError once the scheduler is lost: the client then tries for a while to find another one."""
-        if self._client is None or self._client.status != "running":
+    def _connected(self) -> DaskClient:
+        """Return the client; WorkersLostError once the scheduler is lost."""
+        if self._dask is None or not self._dask.is_connected:
             raise WorkersLostError(self._lost("its scheduler has gone"))
+        return self._dask
 
-    def _here(self) -> dict[str, Any] | None:
-        """Return the workers by address; None if the scheduler does not answer now.
-
-        `scheduler_info` returns what the client has noted last, which is without workers every few seconds.
-        """
-        with suppress(OSError, TimeoutError):
-            answer = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=CONNECT_SECONDS)
-            found: dict[str, Any] = answer["workers"]
-            return found
-        return None
-
-    def _connect(self) -> Any:
+    def _connect(self) -> DaskClient:
         import dask  # noqa: PLC0415 - an extra
         from distributed import Client  # noqa: PLC0415
 
         self._dask_settings.enter_context(dask.config.set(DASK))
         try:
-            return Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             remedy = "start `dask scheduler` there, or correct the address"
             if self._address.startswith("tls:"):
                 remedy += "; the certificates of tls:// are those of Dask's configuration (distributed.comm.tls)"
             raise InputError(VARIABLE, f"no Dask scheduler answers at {self._address} ({reason}); {remedy}") from error
+        return DaskClient(client, self.inbox)
 
     def _say(self, setting: Setting) -> Sending:
         facts = shared_facts(read_settings().keras_backend)
         mark = leave_mark(setting.store.root)
         tracking = _tracking_of(setting.store, setting.sweep.run_id)
         return Sending(self._flow, self._module, variables_of_results(), facts, setting.study.name, tracking, mark)
-
-    def _bring_to_others(self) -> None:
-        """Copy data and code to the sweep's artifacts, once, for a worker that does not see the flow's folder."""
-        assert self._setting is not None
-        assert self._parcels is not None
-        if self._parcels[0].run_id:
-            return
-        store, run = self._setting.store, self._setting.sweep.run_id
-        logger.info("data and code are copied to the tracking server: a worker does not see %s", store.root)
-        for parcel in self._parcels:
-            upload(parcel, store, run)
-        data, code = (replace(parcel, run_id=run) for parcel in self._parcels)
-        self._parcels = data, code
-
-    def _add_later_code(self) -> None:
-        """Put the code together again where the flow has kept more since, for functions that a later round uses."""
-        assert self._setting is not None
-        assert self._parcels is not None
-        code = kept_code()
-        if code.count == self._files_of_code:
-            return
-        data, before = self._parcels
-        parcel = replace(code_parcel(self._setting, code, before.folder), run_id=before.run_id)
-        if parcel.run_id:
-            upload(parcel, self._setting.store, parcel.run_id)
-        self._parcels, self._files_of_code = (data, parcel), code.count
 
     def _wait_for_workers(self) -> None:
         """Wait until each worker can train or is refused, for a minute, then for the first one that can.
@@ -291,8 +241,9 @@ class ClusterCrew:
 
     def _leased(self, name: str, at: str) -> ClusterWorker:
         assert self._sending is not None
-        lease = self._submit(begin, self._sending, at=at)
-        return ClusterWorker(name, at=at, lease=lease, view=self._submit(sees, self._sending.mark, at=at))
+        dask = self._connected()
+        lease = dask.submit(begin, self._sending, at=at)
+        return ClusterWorker(name, at=at, lease=lease, view=dask.submit(sees, self._sending.mark, at=at))
 
     def _look_at(self, worker: ClusterWorker, is_here: bool) -> None:
         """Note that a worker can train, is refused, or has gone."""
@@ -300,11 +251,12 @@ class ClusterCrew:
         if not is_here or (worker.address and status != "finished"):
             worker.death = worker.death or Died("it has left the cluster")
         elif status == "finished" and not worker.address and worker.view.status == "finished":
-            if not worker.view.result(timeout=CONNECT_SECONDS):
-                self._bring_to_others()
+            if not worker.view.result(timeout=ANSWER_SECONDS):
+                assert self._files is not None
+                self._files.bring_to_others()
             worker.address = worker.at
         elif status == "error":
-            error = worker.lease.exception(timeout=CONNECT_SECONDS)
+            error = worker.lease.exception(timeout=ANSWER_SECONDS)
             if isinstance(error, StartLostError):
                 worker.death = worker.death or Died(str(error))
                 return
@@ -314,14 +266,6 @@ class ClusterCrew:
     def _refuse(self, at: str, name: str, reason: str) -> None:
         self._refused[at] = f"worker {name} at {at}: {reason}"
         logger.warning("worker %s at %s is left out: %s", name, at, reason)
-
-    def _submit(self, function: Callable[..., Any], *values: Any, at: str) -> Any:
-        return self._client.submit(
-            function, *values, workers=[at], allow_other_workers=False, pure=False, retries=0, priority=1
-        )
-
-    def _receive(self, event: tuple[float, Any]) -> None:
-        self.inbox.put(read_record(event[1]))
 
     def _lost(self, reason: str) -> str:
         said = "".join(f"; {each}" for each in self._refused.values())

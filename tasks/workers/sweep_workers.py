@@ -7,10 +7,10 @@ from pathlib import Path
 from nightune.tasks.reporting.ledger_keeper import sweep_ledger
 from nightune.tasks.setting import Setting
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.workers.cluster import ClusterCrew
+from nightune.tasks.workers.cluster_crew import ClusterCrew
 from nightune.tasks.workers.contract import Crew
-from nightune.tasks.workers.crew import LocalCrew
 from nightune.tasks.workers.feed import Feed
+from nightune.tasks.workers.local_crew import LocalCrew
 from nightune.tuning.trial import Trial, TrialResult
 
 

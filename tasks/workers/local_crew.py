@@ -14,12 +14,14 @@ from typing import Any
 from nightune.tasks.setting import Setting
 from nightune.tasks.trial.crash_log import Crash, open_crash_log, signal_name
 from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
+from nightune.tasks.workers.dask_client import DaskClient
 from nightune.tasks.workers.job import Job, train_job
-from nightune.tasks.workers.process import DASK, LOOPBACK, Start
-from nightune.tasks.workers.relay import TOPIC, read_record
+from nightune.tasks.workers.local_worker import DASK, LOOPBACK, Start
+from nightune.tasks.workers.relay import TOPIC
 
 logger = logging.getLogger("nightune")
 
+CLOSE_SECONDS = 1.0
 GRACE_SECONDS = 3.0  # for stopped workers to end an epoch and to write what they have trained
 
 
@@ -42,10 +44,9 @@ class LocalCrew:
         self.workers: list[LocalWorker] = []
         self.inbox: queue.SimpleQueue[logging.LogRecord | Ending] = queue.SimpleQueue()
         self._cluster: Any = None  # Dask's, which only the extra brings
-        self._client: Any = None
+        self._dask: DaskClient | None = None
         self._dask_settings = ExitStack()
         self._keys: dict[str, str] = {}
-        self._attempts = 0
 
     def start(self, _setting: Setting) -> None:
         """Start scheduler and workers, once."""
@@ -67,32 +68,24 @@ class LocalCrew:
             security=keys,
             silence_logs=logging.CRITICAL,
         )
-        self._client = Client(self._cluster, set_as_default=False)
-        self._client.subscribe_topic(TOPIC, self._receive)
+        self._dask = DaskClient(Client(self._cluster, set_as_default=False), self.inbox)
+        self._dask.subscribe(TOPIC)
         names_of_places = [f"worker-{place}" for place in range(1, len(self._environments) + 1)]
         self.workers = [LocalWorker(name, process=self._spawn(name)) for name in names_of_places]
         logger.info("%d workers start, each a process of its own", len(self.workers))
 
-    def next_attempt(self) -> int:
-        """Return the number of the next attempt, from 1."""
-        self._attempts += 1
-        return self._attempts
-
     def join(self) -> None:
         """Note the addresses of workers that have joined since."""
-        if self._client is None or all(worker.address for worker in self.workers):
+        if self._dask is None or all(worker.address for worker in self.workers):
             return
-        joined = self._client.scheduler_info(n_workers=-1)["workers"]
-        addresses = {str(about["name"]): address for address, about in joined.items()}
+        addresses = {str(about["name"]): address for address, about in (self._dask.workers() or {}).items()}
         for worker in self.workers:
             worker.address = worker.address or addresses.get(_process_name(worker.name, worker.process), "")
 
     def send(self, worker: LocalWorker, job: Job) -> Ending:
         """Send a job to a worker that has joined; the future comes into the inbox when it has ended."""
-        assert self._client is not None
-        future: Any = self._client.submit(
-            train_job, job, workers=[worker.address], allow_other_workers=False, pure=False, retries=0
-        )
+        assert self._dask is not None
+        future = self._dask.submit(train_job, job, at=worker.address)
         future.add_done_callback(self.inbox.put)
         ending: Ending = future
         return ending
@@ -153,20 +146,18 @@ class LocalCrew:
             sent.write(pickle.dumps(start))
         return process
 
-    def _receive(self, event: tuple[float, Any]) -> None:
-        self.inbox.put(read_record(event[1]))
-
     def _show_last_records(self) -> None:
         while not self.inbox.empty():
             if isinstance(record := self.inbox.get(), logging.LogRecord):
                 logger.handle(record)
 
     def _close_scheduler(self) -> None:
-        for part in (self._client, self._cluster):
-            if part is not None:
-                with suppress(Exception):  # the sweep has ended, and its processes are gone
-                    part.close(timeout=1)
-        self._client = self._cluster = None
+        if self._dask is not None:
+            self._dask.close(CLOSE_SECONDS)
+        if self._cluster is not None:
+            with suppress(Exception):  # the sweep has ended, and its processes are gone
+                self._cluster.close(timeout=CLOSE_SECONDS)
+        self._dask = self._cluster = None
         self._dask_settings.close()
 
 
