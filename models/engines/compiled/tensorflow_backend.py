@@ -1,8 +1,8 @@
 """The compiled engine on TensorFlow: an epoch's updates in one call of one traced function, with XLA if faster."""
 
 import copy
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Hashable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.compiled.programs import CACHED_PROGRAMS
 from nightune.models.engines.compiled.trace_numbers import first_number
 from nightune.models.engines.prediction import prediction_spans
+from nightune.models.library_internals.flat_calls import flat_call
 from nightune.models.library_internals.trace_names import functions_numbered_from
 from nightune.models.program_cache import publish_programs
 from nightune.models.recipe.recipe import Recipe
@@ -86,6 +87,7 @@ class TensorFlowProgram:
         self._ahead = Ahead(self.first_calls)
         self._reason_against_xla, self._has_xla = reason_against_xla, not reason_against_xla
         self._train: dict[Shape, Any] = {}
+        self._flat_calls: dict[Hashable, Any] = {}  # None: TensorFlow orders its tensors otherwise
 
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
         """Return the tag on whether XLA computes the recipe's updates, with the reason if not."""
@@ -117,15 +119,25 @@ class TensorFlowProgram:
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
         """Execute updates and validate in one call."""
-        function, traced = self._function(shape), _traced(shape, updates)
-        is_new = not self.first_calls.has(traced)
-        with self.first_calls.measured(traced), self._names(traced) if is_new else nullcontext():
+        traced, given = _traced(shape, updates), (state, Updates(*map(tf.constant, updates)), tf.constant(before))
+        trained: tuple[State, Any, Any | None]
+        if self.first_calls.has(traced):
+            trained = self._train_again(traced, given, shape)
+            return trained
+        with self.first_calls.measured(traced), self._names(traced):
             self._ahead.take(traced)
-            results = function(state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
-        if is_new:
-            publish_programs()
-        trained: tuple[State, Any, Any | None] = results
+            trained = self._function(shape)(*given, self._data)
+        publish_programs()
         return trained
+
+    def _train_again(self, traced: Hashable, given: tuple[State, Updates, Any], shape: Shape) -> Any:
+        """Call a traced function with its tensors in one row: all its calls have arguments of the same shapes."""
+        function, key = self._function(shape), (traced, *self._rows)
+        tensors = [each for each in tf.nest.flatten((given, self._data)) if each is not None]
+        if key not in self._flat_calls:
+            self._flat_calls[key] = flat_call(function, (*given, self._data), tensors)
+        call = self._flat_calls[key]
+        return function(*given, self._data) if call is None else call(tensors)
 
     def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
         """Trace the function of these updates, and compile it in a thread: by a call without any update."""
@@ -154,8 +166,11 @@ class TensorFlowProgram:
 
     def _names(self, traced: tuple[Shape, int, int]) -> AbstractContextManager[None]:
         """Let the functions that a call traces in the block have the same names in each process."""
-        rows = [row_count(tree) for tree in (self._data.inputs, self._data.validation)]
-        return functions_numbered_from(first_number(f"{self.program.key} · {traced} · {rows}"))
+        return functions_numbered_from(first_number(f"{self.program.key} · {traced} · {self._rows}"))
+
+    @property
+    def _rows(self) -> list[int]:
+        return [row_count(tree) for tree in (self._data.inputs, self._data.validation)]
 
 
 def _traced(shape: Shape, updates: Updates) -> tuple[Shape, int, int]:
