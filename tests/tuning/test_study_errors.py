@@ -189,7 +189,7 @@ BROKEN_SEARCH = {
     "trials = 4.0\nepochs = 4": "search.trials: 4.0 is not a whole number from 1 to 1000000",
     "trials = '4'\nepochs = 4": "search.trials: '4' is not a whole number from 1 to 1000000",
     "method = 'rnadom'\ntrials = 4\nepochs = 4": "search.method: unknown 'rnadom'; did you mean 'random'? "
-    "(known: random, grid, successive_halving, hyperband, gp, auto, pbt)",
+    "(known: random, grid, successive_halving, hyperband, gp, tpe, auto, pbt)",
     "method = 'grid'\ntrials = 4\nepochs = 4": "search.trials: 4 … grid … 'random'",
     "trials = 4\nepochs = 4\nreuse = 1": "search.reuse: 1 is not true or false",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_acuracy'": "objective.metric: unknown 'val_acuracy'; "
