@@ -170,6 +170,11 @@ def listed_metrics(metrics: Iterable[str]) -> list[str]:
     return [name for name in metrics if not re.search(r"(pinball|top)_[0-9.]+$", name) or name.endswith(shown_ones)]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 trial` or `3 trials`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def metric_limits(metric: str) -> tuple[float, float]:
     """Return the ends of the values of a metric such as `val_accuracy`; infinite for none, as of a user's metric."""
     return METRIC_LIMITS.get(metric.removeprefix(VALIDATION_PREFIX), NO_LIMITS)

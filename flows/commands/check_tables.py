@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nightune.flows.runtime.console import print_table
 from nightune.tasks.check_study import StudyCheck
+from nightune.vocabulary import counted
 
 SHOWN_COLUMNS = 100
 SHOWN_CLASSES = 20
@@ -42,7 +43,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *_adapted_lines(check),
         *_fold_lines(check),
         _confirmation_line(check),
-        ("largest cost", f"{check.largest_cost_epochs} epochs"),
+        ("largest cost", counted(check.largest_cost_epochs, "epoch")),
     ]
     for name, value in facts:
         console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
@@ -52,9 +53,9 @@ def print_check(console: Console, check: StudyCheck) -> None:
     for finding in (*check.search_findings, *check.model_findings):
         console.print(Text(finding, style="yellow"), soft_wrap=True)
     for note, count in check.notes.items():
-        console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"{counted(count, 'trial')}: {note}", style="yellow"), soft_wrap=True)
     for reason, count in check.refused.items():
-        console.print(Text(f"{count} trials refused: {reason}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"{counted(count, 'trial')} refused: {reason}", style="yellow"), soft_wrap=True)
 
 
 def _print_columns(console: Console, check: StudyCheck) -> None:
@@ -153,7 +154,7 @@ def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
         return []
     first, begun = check.brackets[0][0]["trials"], 0 if check.start is None else int(str(check.start["points"]))
     drawn = f"trials {begun} to {first - 1} are drawn at random, the others" if begun < first else "the others are"
-    text = f"{drawn} proposed in {len(check.brackets) - 1} rounds"
+    text = f"{drawn} proposed in {counted(len(check.brackets) - 1, 'round')}"
     return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
 
 
@@ -185,7 +186,7 @@ def _confirmation_line(check: StudyCheck) -> tuple[str, str]:
     if not check.confirmation[0]["finalists"]:
         return "confirmation", "none"
     said = [
-        f"{row['finalists']} finalists × {row['replicates']} seeds, up to {row['epochs']} epochs"
+        f"{counted(row['finalists'], 'finalist')} × {counted(row['replicates'], 'seed')}, up to {row['epochs']} epochs"
         for row in check.confirmation
     ]
     if len(said) > 1:

@@ -144,19 +144,25 @@ def _unit(values: MetricValues | None) -> str:
 
 
 def print_versions(console: Console, versions: Sequence[Version]) -> None:
-    """Print registered versions, newest first, with their aliases and verdicts."""
-    table = Table(header_style="bold")
-    for name in ("model", "version", "alias", "verdict", "sweep", "gain over champion", "why"):
-        table.add_column(name, overflow="fold")
+    """Print registered versions, newest first, with their aliases and verdicts, and below why each has its verdict."""
+    table = plain_table()
+    for name in ("model", "version", "alias", "verdict", "sweep", "gain over\nchampion"):
+        table.add_column(name, justify="right" if name in ("version", "gain over\nchampion") else "left")
     for version in reversed(versions):
-        tags = version.tags
         gain = "–" if version.gain is None else f"{version.gain:.4g}"
-        back = tags.get(names.ROLLED_BACK_BECAUSE)
-        why = f"rolled back: {back}" if back else tags.get(names.BECAUSE) or tags.get(names.REASON, "")
-        known = [tags.get(name, "–") for name in (names.VERDICT, names.SWEEP)]
-        cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain, why]
+        known = [version.tags.get(name, "–") for name in (names.VERDICT, names.SWEEP)]
+        cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain]
         table.add_row(*map(Text, cells))
     print_table(console, table)
+    for version in reversed(versions):
+        if why := _why(version):
+            console.print(Text(f"{version.model} version {version.number}: {why}"), soft_wrap=True)
+
+
+def _why(version: Version) -> str:
+    """Return why a version was rolled back, or else why it was promoted or refused; empty if that is unknown."""
+    back = version.tags.get(names.ROLLED_BACK_BECAUSE)
+    return f"rolled back: {back}" if back else version.tags.get(names.BECAUSE) or version.tags.get(names.REASON, "")
 
 
 def print_probe(console: Console, probe: "StudyProbe") -> None:

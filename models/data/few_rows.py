@@ -31,7 +31,8 @@ def are_first(dataset: Dataset, examples: Examples, count: int, class_weights: S
 def _chosen(dataset: Dataset, examples: Examples, count: int, class_weights: Sequence[np.ndarray]) -> np.ndarray:
     weights = examples.weights
     weighing = np.arange(len(examples)) if weights is None else np.flatnonzero(weights)
-    learning = [each for each in _learning(dataset, examples, class_weights) if not each.all()]
+    found = [each for each in _learning(dataset, examples, class_weights) if not each.all()]
+    learning = list({each.tobytes(): each for each in found}.values())  # trainings alike need the same rows
     share = max(1, count // (2 * max(1, len(learning))))
     needed = [weighing[each[weighing]][:share] for each in learning]
     own = np.unique(np.concatenate(needed))[:count] if needed else weighing[:0]
@@ -50,9 +51,8 @@ def _learning(dataset: Dataset, examples: Examples, class_weights: Sequence[np.n
         first += len(head.classes or ()) if head.has_weighable_classes else 0
         weights = head.row_weights(examples.targets, None) if head.has_weights else None
         has_weight = np.ones(len(examples), bool) if weights is None else np.asarray(weights) > 0
-        yield has_weight
-        for each in _by_class(head.task, head.targets(examples.targets), own):
-            yield each & has_weight
+        by_class = list(_by_class(head.task, head.targets(examples.targets), own))
+        yield from [each & has_weight for each in by_class] or [has_weight]
 
 
 def _weights_of(head: HeadData, first: int, class_weights: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -63,8 +63,8 @@ def _weights_of(head: HeadData, first: int, class_weights: Sequence[np.ndarray])
 
 
 def _by_class(task: str, targets: np.ndarray, class_weights: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield which rows have a class with a weight; at positions which have one anywhere."""
-    if task == POSITIONS:
+    """Yield which rows have a class with a weight; at positions which have one anywhere, or any class at all."""
+    if task == POSITIONS and not class_weights:
         yield np.asarray((targets >= 0).any(axis=1))
     for weights in class_weights:
         weighs = np.append(weights > 0, False)[targets]  # -1, no class, is the last

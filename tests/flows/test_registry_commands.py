@@ -1,8 +1,10 @@
 """`nightune promote`, `rollback` and `models` as a user runs them."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests.flows.conftest import Command, last_json
@@ -72,3 +74,19 @@ def test_a_refused_winner_ends_with_code_4_and_the_reason(
     listed = last_json(nightune("models", "flowers", "--json").stdout)["versions"]
     assert [(version["number"], version["aliases"]) for version in listed] == [(1, ["champion"])]
     assert listed[0]["tags"]["nightune.because"] == "a trial"
+
+
+def test_each_version_is_a_line_of_eighty_columns_and_its_reason_a_line_below() -> None:
+    from nightune.flows.commands.tables import print_versions
+    from nightune.tasks.tracking.registry.registry import Version
+
+    tags = {"nightune.verdict": "promoted", "nightune.sweep": "flowers-12", "nightune.reason": "better: " + "why " * 40}
+    back = tags | {"nightune.rolled_back_because": "it was wrong"}
+    versions = [Version("flowers", 1, "run-1", back), Version("flowers", 2, "run-2", tags, ("champion", "canary"))]
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_versions(console, versions)
+    lines = console.export_text().splitlines()
+    assert [line.split()[:3] for line in lines[2:4]] == [["flowers", "2", "champion,"], ["flowers", "1", "–"]]
+    assert all(len(line.rstrip()) <= 80 for line in lines[:4])
+    assert lines[4].startswith("flowers version 2: better")
+    assert lines[-1] == "flowers version 1: rolled back: it was wrong"

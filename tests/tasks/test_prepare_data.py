@@ -160,6 +160,8 @@ def test_folds_without_a_value_of_the_objective_are_refused_with_remedies_that_w
         ({"report": ("val_top_5",)}, "few", r"objective\.report: val_top_5"),
         ({"report": ("val_spearman",)}, "few", r"objective\.report: unknown metric of a multiclass task"),
         ({"metric": "val_mcc"}, "zero", r"objective\.metric: unknown .* binary or multiclass"),
+        ({"metrics": ("val_mcc", "val_auc")}, "zero", r"objective\.metrics: unknown .* binary or multiclass"),
+        ({"metrics": ("val_mae", "val_mcc")}, "zero", r"objective\.metrics: unknown .* binary or multiclass"),
     ],
 )
 def test_metrics_without_a_meaning_are_refused_with_remedies_that_work(tmp_path, objective, target, said):
@@ -221,6 +223,14 @@ def fails(y_true, y_pred): return y_pred["x"]
 """
 
 
+def objective_of(name, place, **keys):
+    """The user's function as the only objective, or as one after the first."""
+    if place == "metric":
+        return Objective(metric=f"own.py:{name}", direction="minimize", **keys)
+    return Objective(metrics=("val_mae", f"own.py:{name}"), directions=("minimize", "minimize"), **keys)
+
+
+@pytest.mark.parametrize("place", ["metric", "metrics"])
 @pytest.mark.parametrize(
     ("name", "keys", "said"),
     [
@@ -234,18 +244,18 @@ def fails(y_true, y_pred): return y_pred["x"]
         ("nix", {}, "unknown function 'nix'"),
     ],
 )
-def test_a_metric_of_the_user_is_called_before_the_first_trial(tmp_path, name, keys, said):
+def test_a_metric_of_the_user_is_called_before_the_first_trial(tmp_path, name, keys, said, place):
     (tmp_path / "own.py").write_text(OWN)
     pd.DataFrame({"a": range(90), "w": 2.0, "y": [index % 7 for index in range(90)]}).to_csv(tmp_path / "t.csv")
     study = study_of(tmp_path, "t.csv", target="y", task="regression", **keys)
-    study.objective = Objective(metric=f"own.py:{name}", direction="minimize")
+    study.objective = objective_of(name, place)
     if not said:
         prepare_data.fn(study, tmp_path / "mlruns")
         return
-    with pytest.raises(StudyError, match=rf"objective\.metric: .*{said}"):
+    with pytest.raises(StudyError, match=rf"objective\.{place}: .*{said}"):
         prepare_data.fn(study, tmp_path / "mlruns")
     if "rows" in said:
-        study.objective = Objective(metric="own.py:error", direction="minimize", average="rows")
+        study.objective = objective_of("error", place, average="rows")
         prepare_data.fn(study, tmp_path / "mlruns")
 
 

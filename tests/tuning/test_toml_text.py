@@ -60,10 +60,12 @@ def test_a_file_of_very_many_values_is_refused(refuse: Refuse) -> None:
 def test_a_file_that_is_not_utf8_or_too_long_or_absent_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'seed = 1\nquestion = "caf\xe9"\n')
     (tmp_path / "long.toml").write_bytes(b"# " + b"x" * (1 << 20))
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     expected = {
         "latin.toml": "line 2: is not UTF-8 text; save the file as UTF-8",
         "long.toml": "file: … too large (allowed: up to 1 MiB)",
         "lang.toml": "file: does not exist; did you mean 'long.toml'? (studies there: latin.toml, long.toml)",
+        "rows.csv": f"file: … `nightune init {tmp_path / 'rows.csv'}`, and give that (.toml)",
         ".": "file: is a folder … (.toml)",
         "no/a.toml": f"file: does not exist: there is no folder {str(tmp_path / 'no')!r}",
     }

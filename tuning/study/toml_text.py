@@ -11,6 +11,7 @@ from nightune.vocabulary import listing, shown, suggestion
 LIMIT_BYTES = 1 << 20
 LIMIT_DEPTH = 20
 LIMIT_VALUES = 5_000
+DATA_FILES = (".csv", ".parquet", ".npz")  # that `nightune init` reads; people give them instead of a study
 
 # Python's TOML parser takes quadratic time for a key of very many parts, so such text is refused before.
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]+["']?[ \t]*\.[ \t]*){40}""")
@@ -43,6 +44,9 @@ def _read_text(path: Path) -> str:
             raise StudyError(str(path), [Problem("file", "is a folder; give a study file (.toml) in it")])
         if not path.exists():
             raise StudyError(str(path), [_missing_file(path)])
+        if path.suffix.lower() in DATA_FILES:
+            problem = f"is data; write a study for it with `nightune init {path}`, and give that (.toml)"
+            raise StudyError(str(path), [Problem("file", problem)])
         if not path.is_file():
             raise StudyError(str(path), [Problem("file", "is not a regular file")])
         with path.open("rb") as file:

@@ -11,7 +11,6 @@ from nightune.models.recipe.params import KEYS
 from nightune.tasks.reporting.night.figures import ACCENT, CHAMPION, DOT, INK, SOFT, field, frame, text_layer, values
 from nightune.tasks.reporting.night.headings import SHORT
 from nightune.tasks.reporting.night.measure import SPACE, Spec
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import EFFECTS_SEED, Night
 from nightune.tuning.analysis.ablation import (
     AblationPath,
@@ -25,6 +24,7 @@ from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import is_same
 from nightune.tuning.trial import Params, TrialResult, Value
+from nightune.vocabulary import counted
 
 ROW = 38  # pixels of a step with its name
 SHOWN_CHANGES = 3  # of a step, in its name
@@ -147,13 +147,13 @@ def _trained_text(night: Night, params: Params) -> str:
     if not scores:
         return "not trained"
     ends = f"{m.text(min(scores))} to {m.text(max(scores))}"
-    return f"{m.text(float(np.mean(scores)))}, {ends} of {count(len(scores), 'seed')}"
+    return f"{m.text(float(np.mean(scores)))}, {ends} of {counted(len(scores), 'seed')}"
 
 
 def _said(night: Night, found: Ablation) -> str:
     path, m = found.path, night.measure
     explained = f"{100 * max(path.explained, 0):.0f}{SPACE}%"
-    judged = f"A forest on {count(path.trials, 'trial')} explains {explained} of the differences out of bag"
+    judged = f"A forest on {counted(path.trials, 'trial')} explains {explained} of the differences out of bag"
     if not path.is_trusted:
         return f"{judged}: too little to say what a step does. More trials may show it."
     if m.kind == "linear":

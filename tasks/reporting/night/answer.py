@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from nightune.tasks.reporting.night.measure import SPACE
 from nightune.tasks.reporting.night.phrases import (
-    count,
     interval,
     promote_command,
     recipe,
@@ -24,6 +23,7 @@ from nightune.tuning.analysis.promotion_gate import Decision, Verdict
 from nightune.tuning.analysis.quantiles import normal_quantile, share_interval
 from nightune.tuning.analysis.standard_errors import fold_reach, rows_of_share, standard_errors
 from nightune.tuning.trial import UNRANKED, Status, TrialResult
+from nightune.vocabulary import counted
 
 RECIPE_LENGTH = 3  # params of a trial that a sentence names
 
@@ -55,7 +55,7 @@ def _scored(night: Night) -> str:
     if sealed is not None and gain:
         return f"{night.measure.text(sealed.challenger)} {night.measure.name}{night.sealed_unit} on {rows_text(gain)}"
     confirmed = night.confirmed
-    seeds = "" if confirmed is None else f" over {count(len(confirmed.finalist.scores), 'fresh seed')}"
+    seeds = "" if confirmed is None else f" over {counted(len(confirmed.finalist.scores), 'fresh seed')}"
     return f"{night.measure.text(night.score)} {night.measure.full_name}{seeds}"
 
 
@@ -71,7 +71,7 @@ def _without_winner(night: Night) -> str:
         return "No trial has ended yet"
     counts = status_counts(night.results)
     bad = [f"{counts[status]} {status_text(status)}" for status in UNRANKED if counts[status]]
-    said = f"{' and '.join(bad)} of {count(len(night.trials), 'trial')}" if bad else f"{_progress(night)}"
+    said = f"{' and '.join(bad)} of {counted(len(night.trials), 'trial')}" if bad else f"{_progress(night)}"
     return f"No trial has a finite score: {said}"
 
 
@@ -81,7 +81,7 @@ def _progress(night: Night) -> str:
 
 def _why_no_winner(night: Night, study_file: str) -> list[str]:
     if not night.trials:
-        return [f"{count(night.sweep.planned_trials, 'trial')} planned; the sweep is {night.sweep.status}."]
+        return [f"{counted(night.sweep.planned_trials, 'trial')} planned; the sweep is {night.sweep.status}."]
     texts = [f"{_progress(night)}; the sweep is {night.sweep.status}."] if not night.sweep.is_complete else []
     over = [each for each in night.results if each.status is Status.OVER_LIMIT]
     if over and len(over) == len(night.results):
@@ -96,7 +96,7 @@ def _why_no_winner(night: Night, study_file: str) -> list[str]:
 
 def _what_won(night: Night, winner: TrialResult) -> str:
     m, confirmed, claim = night.measure, night.confirmed, night.confirmation.claim if night.confirmation else None
-    over = "one seed" if confirmed is None else count(len(confirmed.finalist.scores), "fresh seed")
+    over = "one seed" if confirmed is None else counted(len(confirmed.finalist.scores), "fresh seed")
     tried = recipe(night, winner, RECIPE_LENGTH)
     text = f"Trial {winner.trial.number}{f' ({tried})' if tried else ''} scores {m.text(night.score)} {m.full_name} "
     text += f"on held-out rows over {over}" if confirmed is not None else f"on held-out rows with {over}"
@@ -118,7 +118,9 @@ def _later_seeds(night: Night) -> str:
     if confirmed is None or not later:
         return ""
     mean = night.measure.text(sum(later) / len(later))
-    return f" {count(len(later), 'more seed')} of the gate, which had no part in the choice, reached {mean} on average."
+    return (
+        f" {counted(len(later), 'more seed')} of the gate, which had no part in the choice, reached {mean} on average."
+    )
 
 
 def _is_later(night: Night, result: TrialResult, chosen_by: int) -> bool:

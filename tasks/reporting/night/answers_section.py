@@ -6,12 +6,12 @@ from typing import Any
 
 from nightune.tasks.reporting.night import answers_figures as figures
 from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist
 from nightune.tuning.analysis.held_out import calibration
 from nightune.tuning.analysis.held_out.residuals import LEVELS
 from nightune.tuning.analysis.held_out.summary import Calibration, FinalistAnswers, HeadSummary, Residuals, Slice
+from nightune.vocabulary import counted
 
 NOT_RECORDED = "not recorded"
 LONGEST = 40  # characters of a name in a heading
@@ -57,7 +57,7 @@ def answers_heading(night: Night) -> str:
 
 def _nothing_found(answers: FinalistAnswers) -> str:
     """Name what was compared with chance, and no more than that."""
-    heads, rows = answers.heads, count(answers.rows, "held-out row")
+    heads, rows = answers.heads, counted(answers.rows, "held-out row")
     groups = ["slice"] if any(head.examined for head in heads) else []
     groups += dict.fromkeys("label" if head.kind == "labels" else "class" for head in heads if head.groups)
     if groups:

@@ -13,11 +13,11 @@ from nightune.tasks.reporting.night.figures import (
     values,
 )
 from nightune.tasks.reporting.night.measure import Spec
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.beliefs import belief_lines, why_proposed
 from nightune.tuning.analysis.leaderboard import best
 from nightune.tuning.trial import TrialResult
+from nightune.vocabulary import counted
 
 
 def beliefs_part(night: Night) -> dict[str, Any] | None:
@@ -105,6 +105,6 @@ def _heading(night: Night, ways: dict[str, list[TrialResult]]) -> str:
     held = night.beliefs
     if held is not None and held.compared:
         checked = "" if held.is_whole else " that could be checked"
-        said = f"{held.within(1)} of {count(len(held.compared), 'prediction')}{checked}"
+        said = f"{held.within(1)} of {counted(len(held.compared), 'prediction')}{checked}"
         return f"{said} came true within one standard deviation"
-    return f"Trials were proposed in {count(len(ways), 'way')}"
+    return f"Trials were proposed in {counted(len(ways), 'way')}"

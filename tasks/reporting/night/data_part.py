@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightune.tasks.reporting.night.measure import SPACE, Measure, whole
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Row
 from nightune.tasks.tracking.sweeps.profiles import DataNews, DataProfile
@@ -13,6 +12,7 @@ from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.drift import LEVEL, SMALLEST, Drift
 from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Difference, Score
 from nightune.tuning.analysis.value_text import value_text
+from nightune.vocabulary import counted
 
 MOST_DRIFTS = 12
 MOST_COLUMNS = 200
@@ -163,7 +163,7 @@ def _since_heading(before: str, changes: Sequence[Change]) -> str:
     if not changes:
         return f"Nothing changed since {before} but the points that were drawn"
     named = _listed([_plain_name(each.name) for each in changes])
-    return f"{count(len(changes), 'thing')} changed since {before}: {named}"
+    return f"{counted(len(changes), 'thing')} changed since {before}: {named}"
 
 
 def _change_row(each: Change) -> tuple[str, str, str]:

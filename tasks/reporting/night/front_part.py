@@ -5,10 +5,11 @@ from typing import Any
 
 from nightune.tasks.reporting.night.figures import ACCENT, DOT, INK, field, frame, values
 from nightune.tasks.reporting.night.measure import SPACE, Measure, Spec, head_of, measure_of
-from nightune.tasks.reporting.night.phrases import count, recipe
+from nightune.tasks.reporting.night.phrases import recipe
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.front import NOT_COMPUTED, front, hypervolume
 from nightune.tuning.trial import TrialResult
+from nightune.vocabulary import counted
 
 MOST_ROWS = 30
 RECIPE = 5  # params of a row
@@ -23,7 +24,7 @@ def front_part(night: Night) -> dict[str, Any] | None:
     measures = _measures(night)
     covered = hypervolume(night.results, night.sweep.direction, night.sweep.further)
     share = NOT_COMPUTED if covered is None else f"which covers {100 * covered:.1f}{SPACE}% of the range"
-    said = f"{count(len(held), 'trial')} of {len(night.results)} on the front"
+    said = f"{counted(len(held), 'trial')} of {len(night.results)} on the front"
     return {
         "heading": f"{said}, {share}",
         "first": night.measure.full_name,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nightune.tasks.reporting.night.measure import SPACE
 from nightune.tasks.reporting.night.next_steps import Advice
-from nightune.tasks.reporting.night.phrases import count, ordinal, status_text
+from nightune.tasks.reporting.night.phrases import ordinal, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.effects import GRID, Effect
@@ -13,6 +13,7 @@ from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.trial import TrialResult
+from nightune.vocabulary import counted
 
 SMALL_BAR = 0.01  # share below which a dimension has no bar
 SHORT = 24  # characters of a value in a sentence
@@ -55,7 +56,7 @@ def history_note(night: Night) -> str:
     if night.ranked and math.isfinite(night.seed_band):
         best = night.ranked[0].objective
         near = sum(_is_near(night, each, best, night.seed_band) for each in night.ranked)
-        text += f" {count(near, 'trial')} of {len(night.trials)}, the best one included, lie within seed noise."
+        text += f" {counted(near, 'trial')} of {len(night.trials)}, the best one included, lie within seed noise."
     return text
 
 
@@ -106,7 +107,7 @@ def curves_heading(night: Night) -> str:
         return f"{late} of the best {len(best)} were still improving when their {budget} epochs ended"
     epochs = sorted(each.best_epoch for each in best)
     if len(epochs) == 1 or (epochs and epochs[0] == epochs[-1]):
-        return f"The best {count(len(best), 'trial')} peaked at epoch {epochs[0]} of {budget}"
+        return f"The best {counted(len(best), 'trial')} peaked at epoch {epochs[0]} of {budget}"
     return f"The best {len(best)} peaked between epoch {epochs[0]} and {epochs[-1]} of {budget}"
 
 

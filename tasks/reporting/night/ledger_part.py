@@ -19,10 +19,10 @@ from nightune.phases import (
     WAITING,
 )
 from nightune.tasks.reporting.night.measure import SPACE, duration, whole
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
 from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Ledger, Share, rung_shares, shares
+from nightune.vocabulary import counted
 
 MOST_TRIALS = 10
 OF_SOME = (
@@ -135,13 +135,13 @@ def who_worked(ledger: Ledger) -> str:
 
 
 def _facts(ledger: Ledger) -> list[Fact]:
-    commands = count(len(ledger.sessions), "command")
+    commands = counted(len(ledger.sessions), "command")
     by_price = sorted({each.price_per_hour for each in ledger.sessions if each.price_per_hour is not None})
     price = " and ".join(f"{each:g}" for each in by_price)
     joules, parts = ledger.joules, ", ".join(dict.fromkeys(each.energy_of for each in ledger.sessions))
     energy = "not known" if joules is None else energy_text(joules)
     money = "no price" if ledger.cost is None else money_text(ledger.cost)
-    on_average = f", on average over {count(len(ledger.worker_shares), 'worker')}" if ledger.worker_shares else ""
+    on_average = f", on average over {counted(len(ledger.worker_shares), 'worker')}" if ledger.worker_shares else ""
     some = "of some commands alone" if by_price else "[limits] price_per_hour names one"
     is_cluster, of_machine = any(each.is_cluster for each in ledger.sessions), "by this device"
     if is_cluster:

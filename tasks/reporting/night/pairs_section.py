@@ -9,12 +9,12 @@ from nightune.tasks.reporting.night.effects_figures import HEIGHT, range_axis, r
 from nightune.tasks.reporting.night.figures import DOT, INK, SOFT, field, frame, text_layer, values
 from nightune.tasks.reporting.night.headings import SHORT
 from nightune.tasks.reporting.night.measure import SPACE, Spec
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import EFFECTS_SEED, Night
 from nightune.tuning.analysis.interactions import PLACES, Examined, Interaction, interactions
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.search_space import Dimension
+from nightune.vocabulary import counted
 
 MOST_PAIRS = 3
 MOST_LINES = 5
@@ -43,9 +43,8 @@ def pairs_heading(examined: Examined) -> str:
 def pairs_note(examined: Examined) -> str:
     """Return how many pairs were examined, and which others were found."""
     more = [f"{each.first.name} with {each.second.name}" for each in examined.found[MOST_PAIRS:]]
-    said = (
-        f"{count(examined.pairs, 'pair')} of the dimensions that matter most {'was' if examined.pairs == 1 else 'were'}"
-    )
+    verb = "was" if examined.pairs == 1 else "were"
+    said = f"{counted(examined.pairs, 'pair')} of the dimensions that matter most {verb}"
     others = f"; also found: {', '.join(more)}" if more else ""
     return f"{said} examined{others}."
 
@@ -70,7 +69,7 @@ def _note(night: Night, found: Interaction) -> str:
     ]
     chance = "below 0.01" if found.chance < 0.01 else f"{found.chance:.2f}"
     share = (
-        f"{100 * found.share:.0f}{SPACE}% of the differences between {count(found.trials, 'trial')}, chance {chance}"
+        f"{100 * found.share:.0f}{SPACE}% of the differences between {counted(found.trials, 'trial')}, chance {chance}"
     )
     return f"Best {found.first.name} where {found.second.name} is {'; '.join(best)}. {share}."
 

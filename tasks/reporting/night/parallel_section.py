@@ -5,7 +5,6 @@ from typing import Any
 from nightune.tasks.reporting.night.figures import kind_of
 from nightune.tasks.reporting.night.headings import SHORT
 from nightune.tasks.reporting.night.measure import TICKS, Measure
-from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.common_values import common_value
 from nightune.tuning.analysis.importance import TOP_SHARE
@@ -13,6 +12,7 @@ from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.trial import TrialResult, Value
+from nightune.vocabulary import counted
 
 MOST_AXES = 16
 FEWEST_TRIALS = 4
@@ -48,7 +48,7 @@ def parallel_heading(night: Night) -> str:
     best = _quarter(night)
     found = common_value(_axes(night), night.full, best, SHORT)
     if found is None:
-        return f"The best {count(best, 'trial')} have no value in common that chance does not explain"
+        return f"The best {counted(best, 'trial')} have no value in common that chance does not explain"
     return f"{found.best} of the best {best} trials have {found.said}, {found.everywhere} of all {len(night.full)}"
 
 

@@ -90,11 +90,6 @@ def sentence_parts(night: Night, sentence: str) -> list[Part]:
     return parts
 
 
-def count(number: int, noun: str) -> str:
-    """Return `1 trial` or `3 trials`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def ordinal(number: int) -> str:
     """Return `the third` or `the 22nd`."""
     if number <= len(ORDINALS):

@@ -6,7 +6,7 @@ from typing import Any
 
 from nightune.phases import SEARCH
 from nightune.tasks.reporting.night.measure import SPACE, duration, whole
-from nightune.tasks.reporting.night.phrases import count, status_text
+from nightune.tasks.reporting.night.phrases import status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
 from nightune.tuning.analysis.early_stopping import (
@@ -20,6 +20,7 @@ from nightune.tuning.analysis.early_stopping import (
     saved,
 )
 from nightune.tuning.trial import Status
+from nightune.vocabulary import counted
 
 MOST_ROWS = 300  # of single trials: those that saved most
 
@@ -99,12 +100,12 @@ def _seconds(found: Sequence[Saved]) -> float:
 
 def _heading(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> str:
     share = 100 * sum(each.epochs for each in found) / (budget * len(night.results))
-    text = f"Stopping {count(len(found), 'trial')} saved {share:.0f}{SPACE}% of all epochs"
+    text = f"Stopping {counted(len(found), 'trial')} saved {share:.0f}{SPACE}% of all epochs"
     if cost is None:
         return text
     if cost.better:
-        return f"{text}, but {cost.better} of {count(cost.audited, 'audited trial')} would have been the best"
-    return f"{text}; {'the' if cost.audited == 1 else 'none of the'} {count(cost.audited, 'audited trial')} " + (
+        return f"{text}, but {cost.better} of {counted(cost.audited, 'audited trial')} would have been the best"
+    return f"{text}; {'the' if cost.audited == 1 else 'none of the'} {counted(cost.audited, 'audited trial')} " + (
         "would not have been the best" if cost.audited == 1 else "would have been the best"
     )
 

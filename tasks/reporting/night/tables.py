@@ -11,7 +11,6 @@ from nightune.tasks.reporting.night.answer import headline
 from nightune.tasks.reporting.night.figures import kind_of
 from nightune.tasks.reporting.night.measure import Measure, duration, head_of, measure_of, whole
 from nightune.tasks.reporting.night.phrases import (
-    count,
     interval,
     machine_time,
     promote_command,
@@ -25,7 +24,7 @@ from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
+from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX, counted
 
 CELL_CHARACTERS = 80
 MOST_COLUMNS = 24  # params of the table of all trials
@@ -64,9 +63,9 @@ def facts(night: Night) -> list[Fact]:
         other = f"a guess: {m.text(values.baseline)}"
         other = other if values.champion is None else f"the champion: {m.text(values.champion)}"
         found.append(Fact(m.text(values.challenger), f"{m.name}{night.sealed_unit} on sealed rows", other, sweep))
-    trained = count(len(night.trials), "trial")
+    trained = counted(len(night.trials), "trial")
     if night.replicates:
-        trained += f", {count(len(night.replicates), 'fresh seed')}"
+        trained += f", {counted(len(night.replicates), 'fresh seed')}"
     return [*found, Fact(machine_time(night), "of training", trained, sweep)]
 
 
