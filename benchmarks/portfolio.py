@@ -25,7 +25,8 @@ from nightune.vocabulary import OBJECTIVES
 
 COUNT = 8
 MARKS = (8, 16, 32, 64, 100)
-FEWEST_SETS = 3  # of a task; with fewer, those of both tasks choose; a family with fewer has no portfolio
+FEWEST_SETS = 3  # of a task; with fewer, configurations are chosen on the data sets of both tasks
+FEWEST_OF_FAMILY = 5  # data sets of a family; with fewer it has no portfolio
 LEAST_AGREEMENT = 0.7  # of the seeds of a data set; with less its losses say little, and it takes no part
 FEWEST_RECORDED = 3 * COUNT  # configurations of a family, for a choice among them
 METRIC = "val_loss"
@@ -45,7 +46,7 @@ def main() -> None:
     large = {family: recorded for family, recorded in bank.items() if is_large(recorded)}
     for family in bank.keys() - large.keys():
         sizes = f"{len(bank[family].points)} configurations on {len(bank[family].data_sets)} data sets"
-        print(f"{family}: {sizes} are too few for a portfolio ({FEWEST_RECORDED} on {FEWEST_SETS})")
+        print(f"{family}: {sizes} are too few for a portfolio ({FEWEST_RECORDED} on {FEWEST_OF_FAMILY})")
     for family, recorded in large.items():
         for task in tasks_of(recorded):
             print_table(family, task, recorded, arguments.draws)
@@ -56,7 +57,7 @@ def main() -> None:
 def is_large(recorded: RecordedCurves) -> bool:
     """True if a family has enough configurations and data sets for a choice."""
     agreeing = [name for name in recorded.data_sets if agreement(recorded, name) >= LEAST_AGREEMENT]
-    return len(recorded.points) >= FEWEST_RECORDED and len(agreeing) >= FEWEST_SETS
+    return len(recorded.points) >= FEWEST_RECORDED and len(agreeing) >= FEWEST_OF_FAMILY
 
 
 def tasks_of(recorded: RecordedCurves) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nightune.tuning.recorded_curves import read_recorded
+from nightune.tuning.search.greedy_portfolio import choose, leader_regret
 
 ROOT = Path(__file__).parents[2]
 BANK = ROOT / "benchmarks" / "results" / "bank.npz"
@@ -39,6 +40,18 @@ def test_the_shipped_portfolio_holds_eight_different_recorded_configurations_of_
             assert len({json.dumps(each, sort_keys=True) for each in chosen}) == 8
             for each in chosen:
                 assert any(each.items() <= point.items() for point in recorded), each
+
+
+def test_a_portfolio_is_better_than_as_many_at_random_on_most_data_sets_that_took_no_part_in_its_choice() -> None:
+    mlp = read_recorded(BANK)["mlp"]
+    names = [name for name, each in mlp.data_sets.items() if each["task"] == "classification"]
+    wins = 0
+    for name in names:
+        chosen = choose(mlp.losses([other for other in names if other != name], "val_loss"), 8)
+        losses = mlp.losses([name], "val_loss")[0]
+        orders = (np.random.default_rng([draw, 8]).permutation(len(losses))[:8].tolist() for draw in range(30))
+        wins += leader_regret(losses, chosen) < np.mean([leader_regret(losses, order) for order in orders])
+    assert wins >= 0.8 * len(names)
 
 
 def _numbers_cut(point: dict[str, object]) -> dict[str, object]:
