@@ -6,7 +6,7 @@ from typing import Any
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.beliefs import Beliefs, Prediction
-from nightune.tuning.trial import Expectation, TrialResult
+from nightune.tuning.trial import Expectation, Parent, TrialResult
 from tests.tasks.nights import HOSTILE, Page, night, result
 
 EXPECTED = Expectation(0.93, 0.02, 4)
@@ -52,3 +52,19 @@ def test_predictions_of_dropped_trials_are_said_to_be_unchecked() -> None:
     text = page_of(believing_night(beliefs=held)).text
     assert "1 of 1 prediction that could be checked came true" in text
     assert "1 of 2 trials that the model proposed" in text
+
+
+def test_a_population_says_which_members_continued_which_and_the_leaders_values() -> None:
+    members = [proposed(number, 0.9 - number / 10, "random") for number in range(3)]
+    held = proposed(3, 0.95, "pbt")
+    changes: Any = {"3": {"rate": 0.02}, "4": {"rate": 0.03}}
+    params = {**held.trial.params, "rate": 0.01, "training.changes": changes}
+    members.append(replace(held, trial=replace(held.trial, params=params, parent=Parent(0, 3, 2, 0.9, None)), epochs=6))
+    text = page_of(night(members)).text.replace("\u00a0", " ")
+    for words in (
+        "What the population found",
+        "1 trial continued better ones",
+        "to epoch 2: rate 0.01 · epoch 3: rate 0.02 · epochs 4 to 6: rate 0.03",
+        "Trial 3 continues trial 0 after epoch 3 (90.0 %), replaced trial 2 (no finite result)",
+    ):
+        assert words in text

@@ -16,6 +16,7 @@ from nightune.tasks.reporting.night.measure import Spec
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.beliefs import belief_lines, why_proposed
 from nightune.tuning.analysis.leaderboard import best
+from nightune.tuning.analysis.lineage import continuation_lines, schedule_line
 from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import counted
 
@@ -28,12 +29,25 @@ def beliefs_part(night: Night) -> dict[str, Any] | None:
     m, winner = night.measure, night.winner
     said = "" if winner is None else why_proposed(winner, m.text, m.points)
     return {
+        "kicker": "What the population found" if _members(night) else "What the search believes",
         "heading": _heading(night, ways),
         "winner": f"Trial {winner.trial.number} leads: {said}." if winner is not None and said else "",
-        "lines": [] if night.beliefs is None else belief_lines(night.beliefs, m.text, m.points),
+        "lines": _population_lines(night) if night.beliefs is None else belief_lines(night.beliefs, m.text, m.points),
         "ways": [_row(night, name, results) for name, results in ways.items()],
         "has_figure": bool(_compared(night)),
     }
+
+
+def _members(night: Night) -> list[TrialResult]:
+    """Return the trials that continue others, as the new members of a population do."""
+    return [each for each in night.results if each.trial.parent is not None]
+
+
+def _population_lines(night: Night) -> list[str]:
+    """Say what the leading trial's values were, and which members continued which; nothing without a population."""
+    winner = night.winner
+    schedule = "" if winner is None else schedule_line(winner.trial.number, winner.trial.params, winner.epochs)
+    return [*([schedule] if schedule else []), *continuation_lines(_members(night), night.measure.text)]
 
 
 def beliefs_specs(night: Night) -> dict[str, Spec]:
@@ -107,4 +121,6 @@ def _heading(night: Night, ways: dict[str, list[TrialResult]]) -> str:
         checked = "" if held.is_whole else " that could be checked"
         said = f"{held.within(1)} of {counted(len(held.compared), 'prediction')}{checked}"
         return f"{said} came true within one standard deviation"
+    if members := _members(night):
+        return f"{counted(len(members), 'trial')} continued better ones with other values"
     return f"Trials were proposed in {counted(len(ways), 'way')}"
