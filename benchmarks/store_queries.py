@@ -30,6 +30,7 @@ from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, open_sweep
 from nightune.tasks.tracking.trials.attempts import run_of_trial
 from nightune.tasks.tracking.trials.known_trials import KnownTrials
+from nightune.tasks.tracking.trials.results import record_best
 from nightune.tasks.tracking.trials.runs import read_result, unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tuning.trial import Bracket, Rung, Status, Trial, TrialResult
@@ -167,6 +168,7 @@ class Statements:
 def questions(store: Store, sweep: Sweep, only: str) -> dict[str, Callable[[], int]]:
     """Return what commands ask, by name, each with the function that asks it and returns how many rows came."""
     known = next(iter(best_trials(store, sweep, 1)))
+    record_best(store, sweep, known)
     history = registry.versions(store, NAME)[-1]
 
     def rolled_back() -> int:
@@ -177,7 +179,8 @@ def questions(store: Store, sweep: Sweep, only: str) -> dict[str, Callable[[], i
         return VERSIONS
 
     asked: dict[str, Callable[[], int]] = {
-        "best trial": lambda: len(list(best_trials(store, sweep, 1))),
+        "best trial, by the sweep's run": lambda: int(named_best(store, sweep) == known),
+        "best trial, by a search": lambda: len(list(best_trials(store, sweep, 1))),
         "leaderboard, 100 rows": lambda: len(list(best_trials(store, sweep, 100))),
         "the start: runs that a kill left open": lambda: len(unfinished_runs(store, sweep)),
         "a worker's trial: its run by key": lambda: int(run_of_trial(store, sweep, known.trial.key) is not None),
@@ -190,6 +193,12 @@ def questions(store: Store, sweep: Sweep, only: str) -> dict[str, Callable[[], i
         "the whole sweep, once at the start": lambda: len(KnownTrials(store, sweep).results()),
     }
     return {name: ask for name, ask in asked.items() if only in name}
+
+
+def named_best(store: Store, sweep: Sweep) -> TrialResult:
+    """Read the best trial by the tag of the sweep's run."""
+    tags = client(store).get_run(sweep.run_id).data.tags
+    return read_result(client(store).get_run(tags[names.BEST_RUN]))
 
 
 def best_trials(store: Store, sweep: Sweep, count: int) -> Iterator[TrialResult]:

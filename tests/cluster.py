@@ -25,14 +25,15 @@ class Cluster:
         self.scheduler = self._start("scheduler", "--protocol", "tls", "--port", self.address.rpartition(":")[2])
         self.workers = [self.add_worker(f"w{number}") for number in range(1, workers + 1)]
 
-    def add_worker(self, name: str, *options: str) -> "subprocess.Popen[bytes]":
-        """Start a worker."""
-        return self._start("worker", self.address, "--name", name, "--nthreads", "1", "--death-timeout", "30", *options)
+    def add_worker(self, name: str, *options: str, scheduler: str = "") -> "subprocess.Popen[bytes]":
+        """Start a worker. It reaches the scheduler at its address, or at another one that leads there."""
+        words = ("--name", name, "--nthreads", "1", "--death-timeout", "30")
+        return self._start("worker", scheduler or self.address, *words, *options)
 
-    def trainings(self) -> list[psutil.Process]:
-        """Return the processes that train for flows."""
+    def trainings(self, *workers: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+        """Return the processes that train for flows, of all workers or of some."""
         found = []
-        for worker in self.workers:
+        for worker in workers or self.workers:
             with suppress(psutil.Error):
                 found += psutil.Process(worker.pid).children(recursive=True)
         return [each for each in found if _is_training(each)]

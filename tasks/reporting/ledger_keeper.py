@@ -23,7 +23,9 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger, write_ledger
+from nightune.tasks.tracking.trials.results import record_best
 from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.leaderboard import best
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -59,6 +61,7 @@ class LedgerKeeper:
         self._trainings: list[Training] = []
         self._announced: dict[tuple[int, int], Training] = {}  # of workers whose cohorts have not ended
         self._written_at = time.monotonic()
+        self._best_run = ""
 
     @property
     def is_empty(self) -> bool:
@@ -103,7 +106,18 @@ class LedgerKeeper:
         )
         ledger = Ledger((*self._earlier, session))
         write_ledger(self._setting.store, self._setting.sweep, ledger, self._is_whole)
+        self._name_best()
         self._written_at = time.monotonic()
+
+    def _name_best(self) -> None:
+        """Name the best trial so far on the sweep's run, while its search runs."""
+        setting = self._setting
+        if setting.known is None or setting.sweep.is_complete:
+            return
+        first = best(setting.known.results(), setting.sweep.direction)
+        if first is not None and first.run_id != self._best_run:
+            record_best(setting.store, setting.sweep, first)
+            self._best_run = first.run_id
 
 
 @contextmanager

@@ -40,6 +40,7 @@ CLOSE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0  # without any worker, before the sweep ends
 START_SECONDS = 300.0  # in which one of the workers that are there can train: they start, or train for another flow
 POLL_SECONDS = 0.2  # while the first workers start
+SILENCE_SECONDS = 120.0  # without a heartbeat of a worker
 LOOK_SECONDS = 1.0  # between two looks at the cluster's workers
 # The client asks an idle cluster in vain no longer than this, and leaves memory and processes of workers alone.
 DASK: dict[str, Any] = {"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:.0f}s"}
@@ -216,7 +217,7 @@ class ClusterCrew:
             if self._address.startswith("tls:"):
                 remedy += "; the certificates of tls:// are those of Dask's configuration (distributed.comm.tls)"
             raise InputError(VARIABLE, f"no Dask scheduler answers at {self._address} ({reason}); {remedy}") from error
-        return DaskClient(client, self.inbox)
+        return DaskClient(client, self.inbox, SILENCE_SECONDS)
 
     def _say(self, setting: Setting) -> Sending:
         facts = shared_facts(read_settings().keras_backend)
@@ -249,7 +250,7 @@ class ClusterCrew:
         """Note that a worker can train, is refused, or has gone."""
         status = worker.lease.status
         if not is_here or (worker.address and status != "finished"):
-            worker.death = worker.death or Died("it has left the cluster")
+            worker.death = worker.death or Died("it has left the cluster, hangs, or is cut off")
         elif status == "finished" and not worker.address and worker.view.status == "finished":
             if not worker.view.result(timeout=ANSWER_SECONDS):
                 assert self._files is not None

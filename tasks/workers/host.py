@@ -23,10 +23,13 @@ from nightune.settings import SUPERVISOR, read_settings
 from nightune.tasks.tracking.store.provenance import environment
 from nightune.tasks.trial.crash_log import open_crash_log, signal_name
 from nightune.tasks.workers.marks import Mark, machine, sees
+from nightune.tasks.workers.silence import Silence
 
 GRACE_SECONDS = 30.0  # for a training that was let go to end its epoch
 POLL_SECONDS = 0.5
-HELLO_SECONDS = 180.0
+HELLO_SECONDS = 300.0  # to start Python and import what training needs, beside whatever else a machine does
+BEAT_SECONDS = 5.0  # between two signs of life of a process that trains
+HANG_SECONDS = 300.0  # without one: code that holds Python's lock for minutes must not look like a process that hangs
 SAME = ("nightune", "keras", "numpy")  # packages that must have one version everywhere, beside Keras' backend
 
 
@@ -35,7 +38,7 @@ class UnusableWorkerError(Exception):
 
 
 class StartLostError(UnusableWorkerError):
-    """A training process has died while it started: another one may not."""
+    """A training process has died, or has not answered, while it started: another one may not."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ class Host:
         self._started = threading.Event()
         self._turn = threading.Lock()  # one job at a time
         self._seen: set[str] = set()
+        self._hangs = False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection, self._other = Pipe()
         threading.Thread(target=self._keep, daemon=True).start()
@@ -184,7 +188,7 @@ class Host:
         """Wait until the process can train; UnusableWorkerError says why it cannot, StartLostError that it has died."""
         try:
             if not self._connection.poll(HELLO_SECONDS):
-                raise UnusableWorkerError(f"its training process has not answered within {HELLO_SECONDS:.0f} s")
+                raise StartLostError(f"its training process has not answered within {HELLO_SECONDS:.0f} s")
             problem = str(self._connection.recv())
         except (EOFError, OSError):
             cause = self._died().cause
@@ -202,12 +206,24 @@ class Host:
             try:
                 self._connection.send_bytes(message)
                 while True:
-                    is_answer, body = self._connection.recv()
+                    is_answer, body = self._received()
                     if is_answer:
                         return bytes(body)
-                    forward(body)
+                    if body:  # not only a sign of life
+                        forward(body)
             except (EOFError, OSError):
                 return pickle.dumps(self._died())
+
+    def _received(self) -> tuple[bool, bytes]:
+        """Return what comes next from the process; EOFError once it has ended, or was killed because it hangs."""
+        silence = Silence()
+        while not self._connection.poll(POLL_SECONDS):
+            if silence.seconds("", None) > HANG_SECONDS and self._process is not None:
+                self._hangs = True
+                self._process.kill()
+                raise EOFError
+        is_answer, body = self._connection.recv()
+        return bool(is_answer), bytes(body)
 
     def end(self) -> None:
         """Let the process end: its training stops with its epoch, or is killed later."""
@@ -260,6 +276,8 @@ class Host:
             self._process.kill()
             code = self._process.wait()
         cause = signal_name(-code) if code < 0 else f"exit code {code}"
+        if self._hangs:
+            cause = f"it hangs: no sign of life for {HANG_SECONDS:.0f} s"
         log = open_crash_log(store_of_worker(), self._sending.study, place_of(self._process.pid))
         record = log.take_training(self._process.pid)
         return Died(cause, *(() if record is None else (str(record["key"]), str(record["limit"]))))

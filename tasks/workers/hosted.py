@@ -4,7 +4,8 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 from nightune.models.backend import load_keras
 from nightune.models.kept_code import code_kept
 from nightune.tasks.tracking.store.autologging import without_autologging
-from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.retry import masked, retry_limit
 from nightune.tasks.tracking.store.store import Store, client, prepare_client
-from nightune.tasks.workers.host import Died, HostedStart, place_of
+from nightune.tasks.workers.host import BEAT_SECONDS, Died, HostedStart, place_of
 from nightune.tasks.workers.job import train_hosted
 from nightune.tasks.workers.stopping import stop
 from nightune.tasks.workers.travel import Travelling
@@ -42,7 +43,9 @@ def serve_hosted(start: HostedStart) -> None:
                 message = connection.recv_bytes()
             except EOFError:  # Dask's worker has ended
                 return
-            sender.send(_answer(message, start.root, partial(sender.send, is_answer=False)), is_answer=True)
+            with sender.beating():
+                answer = _answer(message, start.root, partial(sender.send, is_answer=False))
+            sender.send(answer, is_answer=True)
 
 
 class _Sender:
@@ -56,6 +59,22 @@ class _Sender:
         with self._lock:
             self._connection.send((is_answer, body))
 
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Send an empty record every few seconds while the block runs: its host kills a process that hangs."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT_SECONDS):
+                with suppress(OSError):  # the host has ended, and this process ends with it
+                    self.send(b"", is_answer=False)
+
+        threading.Thread(target=beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
 
 def _answer(message: bytes, root: Path, send: Callable[[bytes], None]) -> bytes:
     """Train a job, and return what the flow gets: pickled results, or the error that ended the job."""
@@ -64,7 +83,7 @@ def _answer(message: bytes, root: Path, send: Callable[[bytes], None]) -> bytes:
     try:
         job, setting = travelling.arrived(root)
         return pickle.dumps(train_hosted(job, setting, send, place_of(os.getpid())))
-    except OSError as error:  # of this machine: others may train on
+    except (OSError, StoreLostError) as error:  # of this machine, or of its network: others may train on
         return pickle.dumps(Died(f"{type(error).__name__}: {error}", is_fault=True))
     except Exception as error:
         try:

@@ -15,6 +15,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.trial.crash_log import Crash, open_crash_log, signal_name
 from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
 from nightune.tasks.workers.dask_client import DaskClient
+from nightune.tasks.workers.host import HANG_SECONDS
 from nightune.tasks.workers.job import Job, train_job
 from nightune.tasks.workers.local_worker import DASK, LOOPBACK, Start
 from nightune.tasks.workers.relay import TOPIC
@@ -22,6 +23,7 @@ from nightune.tasks.workers.relay import TOPIC
 logger = logging.getLogger("nightune")
 
 CLOSE_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # between two looks at the workers
 GRACE_SECONDS = 3.0  # for stopped workers to end an epoch and to write what they have trained
 
 
@@ -47,6 +49,7 @@ class LocalCrew:
         self._dask: DaskClient | None = None
         self._dask_settings = ExitStack()
         self._keys: dict[str, str] = {}
+        self._looked_at = 0.0
 
     def start(self, _setting: Setting) -> None:
         """Start scheduler and workers, once."""
@@ -68,18 +71,24 @@ class LocalCrew:
             security=keys,
             silence_logs=logging.CRITICAL,
         )
-        self._dask = DaskClient(Client(self._cluster, set_as_default=False), self.inbox)
+        self._dask = DaskClient(Client(self._cluster, set_as_default=False), self.inbox, HANG_SECONDS)
         self._dask.subscribe(TOPIC)
         names_of_places = [f"worker-{place}" for place in range(1, len(self._environments) + 1)]
         self.workers = [LocalWorker(name, process=self._spawn(name)) for name in names_of_places]
         logger.info("%d workers start, each a process of its own", len(self.workers))
 
     def join(self) -> None:
-        """Note the addresses of workers that have joined since."""
-        if self._dask is None or all(worker.address for worker in self.workers):
+        """Note the addresses of workers that have joined since, and kill those that hang."""
+        if self._dask is None or time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
-        addresses = {str(about["name"]): address for address, about in (self._dask.workers() or {}).items()}
+        self._looked_at = time.monotonic()
+        if (here := self._dask.workers()) is None:
+            return
+        addresses = {str(about["name"]): address for address, about in here.items()}
         for worker in self.workers:
+            if worker.address and worker.address not in here and worker.process.poll() is None:
+                logger.warning("%s hangs: no sign of life for %.0f s", worker.name, HANG_SECONDS)
+                self.cut_off(worker)
             worker.address = worker.address or addresses.get(_process_name(worker.name, worker.process), "")
 
     def send(self, worker: LocalWorker, job: Job) -> Ending:

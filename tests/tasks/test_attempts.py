@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
@@ -25,9 +26,13 @@ class Attempts:
     def __init__(self, store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> None:
         self.store, self.sweep, self.trial, self.data = store, sweep, trial, data
 
+    def log(self, attempt: Attempt | None) -> TrialLog:
+        """Return a log that has written nothing."""
+        return TrialLog(self.store, self.sweep, self.trial, {}, self.data, attempt=attempt)
+
     def begun(self, attempt: Attempt | None) -> TrialLog:
         """Return a log that has written its first epoch, so that it has taken the run."""
-        log = TrialLog(self.store, self.sweep, self.trial, {}, self.data, attempt=attempt)
+        log = self.log(attempt)
         log.log_epoch(1, {"loss": 0.5})
         log._flush([], [])
         return log
@@ -128,3 +133,28 @@ def test_the_data_is_recorded_though_another_worker_records_it_at_the_same_time(
         return
     run_id = attempts.finish(attempts.begun(OLD))
     assert len(mlflow_client.get_run(run_id).inputs.dataset_inputs) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [(OLD, NEW), (NEW, OLD)])
+def test_of_two_attempts_that_create_a_run_at_once_the_newer_one_has_the_only_run(
+    attempts: Attempts, first: Attempt, second: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hangs between its search, which finds no run, and its creation."""
+    logs = {attempt: attempts.log(attempt) for attempt in (first, second)}
+    for log in logs.values():
+        monkeypatch.setattr(log, "_found", lambda: None)
+        log.log_epoch(1, {"loss": 0.5})
+    overtaken = []
+    for attempt, log in logs.items():
+        try:
+            log.open()
+        except OvertakenError:
+            overtaken.append(attempt)
+    assert overtaken == ([OLD] if first is NEW else [])
+    if not overtaken:
+        with pytest.raises(OvertakenError):
+            attempts.finish(logs[OLD])
+    run_id = attempts.finish(logs[NEW])
+    runs = client(attempts.store).search_runs([attempts.sweep.experiment_id], f"tags.`{names.TRIAL_KEY}` != ''")
+    assert [run.info.run_id for run in runs] == [run_id]
+    assert attempts.losses == [(1, 0.5), (2, 0.25)]

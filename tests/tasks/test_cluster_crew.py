@@ -14,6 +14,7 @@ from nightune.models.errors import InputError
 from nightune.models.kept_code import KeptCode
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import own_attempt, run_of_trial
@@ -27,6 +28,7 @@ from nightune.tasks.workers.dask_client import DaskClient
 from nightune.tasks.workers.host import Died, StartLostError, UnusableWorkerError
 from nightune.tasks.workers.job import Job
 from nightune.tasks.workers.parcels import pack
+from nightune.tasks.workers.silence import Silence
 from nightune.tasks.workers.travel import Travelling
 from nightune.tuning.trial import Trial
 from tests.tasks.conftest import SmallStudy
@@ -42,13 +44,14 @@ class InventedClient:
     def __init__(self, *places: str) -> None:
         self.places = list(places)
         self.scheduler = SimpleNamespace(identity=None)
+        self.last_seen = dict.fromkeys(places, 0.0)
         self.leases: list[str] = []
         self.released: list[str] = []
         self.messages: list[bytes] = []
         self.errors: dict[str, list[Exception]] = {}  # of the next leases, by place
 
     def sync(self, _function: Any, **_options: Any) -> dict[str, Any]:
-        return {"workers": {place: {"name": place[6:]} for place in self.places}}
+        return {"workers": {place: {"name": place[6:], "last_seen": self.last_seen[place]} for place in self.places}}
 
     def submit(self, function: Any, *values: Any, workers: list[str], **_options: Any) -> Any:
         is_lease = function is module.begin
@@ -73,7 +76,7 @@ def client() -> InventedClient:
 @pytest.fixture
 def crew(client: InventedClient) -> ClusterCrew:
     made = ClusterCrew("tcp://scheduler:8786", "module")
-    made._dask, made._sending = DaskClient(client, made.inbox), SimpleNamespace(mark=None)  # type: ignore[assignment]
+    made._dask, made._sending = DaskClient(client, made.inbox, 120), SimpleNamespace(mark=None)  # type: ignore[assignment]
     made._alone_since = module.time.monotonic()
     look(made)
     return made
@@ -106,6 +109,20 @@ def test_workers_come_and_leave(crew: ClusterCrew, client: InventedClient) -> No
     assert look(crew) == ["b:1", "a:1"]
     assert client.leases == [FIRST, SECOND, FIRST]
     assert client.released == [FIRST]
+
+
+def test_a_worker_that_hangs_is_missed_until_it_is_heard_again(crew: ClusterCrew, client: InventedClient) -> None:
+    now = [0.0]
+    crew._connected()._silence = Silence(lambda: now[0])
+    for now[0] in range(0, 140, 10):
+        client.last_seen[SECOND] = now[0]
+        look(crew)
+    (hanging,) = crew.dead()
+    assert hanging.at == FIRST
+    crew.replace(hanging, is_futile=False)
+    assert look(crew) == ["b:1"]
+    client.last_seen[FIRST] = now[0]
+    assert look(crew) == ["b:1", "a:1"]
 
 
 def test_a_worker_whose_starts_are_futile_is_left_out_and_said(crew: ClusterCrew) -> None:
@@ -190,13 +207,19 @@ def test_deaths_count_for_the_trial_in_training(
     assert crew.crash(worker, setting, None) == ("SIGKILL", None)
 
 
+@pytest.mark.parametrize("fault", [OSError("No space left"), StoreLostError("has not answered")])
 def test_a_fault_of_a_worker_s_machine_is_no_death_of_a_trial(
-    crew: ClusterCrew, setting: Setting, trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fault: Exception,
+    crew: ClusterCrew,
+    setting: Setting,
+    trial: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     from nightune.tasks.workers import hosted
 
     def full(_travelling: Travelling, _root: Path) -> None:
-        raise OSError("No space left on device")
+        raise fault
 
     monkeypatch.setattr(Travelling, "arrived", full)
     job = job_of(replace(setting, study=None), trial)
@@ -207,7 +230,7 @@ def test_a_fault_of_a_worker_s_machine_is_no_death_of_a_trial(
     )
     TrialLog(setting.store, setting.sweep, trial, {}, setting.data, attempt=job.attempt).open()
     cause, crash = crew.crash(worker, setting, job)
-    assert ("No space" in cause, crash) == (True, None)
+    assert (str(fault) in cause, crash) == (True, None)
     assert deaths_of(run_of_trial(setting.store, setting.sweep, trial.key)).count == 0
 
 

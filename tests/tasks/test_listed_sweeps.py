@@ -7,13 +7,17 @@ from rich.console import Console
 
 from nightune.flows.commands.listing import print_sweeps
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept, sweep_ledger
+from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, interrupt_sweep
+from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.results import listed_sweeps, record_results
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.trial import Status
+from tests.tasks.conftest import SmallStudy
 from tests.tasks.nights import confirmation, log_trial
 
 LOSSES = ([0.5, 0.4], [0.3, 0.2])
@@ -48,6 +52,25 @@ def test_a_complete_sweep_has_its_numbers_on_its_run(store: Store, sweep: Sweep,
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     assert max(map(len, lines)) <= 80
     assert {"flowers-0", "complete", "0.31"} <= set("\n".join(lines).split())
+
+
+def test_the_best_trial_so_far_is_named_on_the_run_of_a_sweep_that_runs(
+    store: Store, sweep: Sweep, data: PreparedData, study: SmallStudy
+) -> None:
+    setting = Setting(store, sweep, study, data, known=KnownTrials(store, sweep))  # type: ignore[arg-type]
+    assert setting.known is not None
+    with command_clock(), ledger_kept(setting, "tune", is_cluster=True):
+        ledger = sweep_ledger()
+        assert ledger is not None
+        for number, (losses, expected) in enumerate(zip(([0.5, 0.4], [0.3, 0.2], [0.6]), (0, 1, 1), strict=True)):
+            log_trial(store, sweep, data, number, losses)
+            results = finished_trials(store, sweep).values()
+            setting.known.add(next(each for each in results if each.trial.number == number))
+            ledger.write()
+            run = client(store).get_run(sweep.run_id).data
+            named = client(store).get_run(run.tags[names.BEST_RUN]).data
+            assert named.tags[names.TRIAL_NUMBER] == run.tags[names.BEST_TRIAL] == str(expected)
+            assert run.metrics[names.BEST_OBJECTIVE] == named.metrics[names.OBJECTIVE]
 
 
 def test_a_sweep_without_a_result_has_no_best_trial(store: Store, sweep: Sweep) -> None:

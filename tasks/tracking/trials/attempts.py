@@ -7,6 +7,8 @@ the run's tags when it takes the run, and a worker reads it again before each wr
 import itertools
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +52,41 @@ def next_attempt() -> Attempt:
 
 def run_of_trial(store: Store, sweep: Sweep, key: str) -> Any | None:
     """Return the run of a trial, or of a replicate, of the sweep by its key; None without one."""
+    return next(_runs_of_trial(store, sweep, key), None)
+
+
+def claimable_run(store: Store, sweep: Sweep, key: str, mine: Attempt) -> Any | None:
+    """Return the run of a trial for this attempt to take; OvertakenError if another one has finished or taken it."""
+    run = run_of_trial(store, sweep, key)
+    if run is not None:
+        _refuse_other_attempts(run, mine)
+    return run
+
+
+def _runs_of_trial(store: Store, sweep: Sweep, key: str) -> Iterator[Any]:
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.TRIAL_KEY, key)}"
-    retired = (run for run in sweep_runs(store, sweep, condition) if run.data.tags.get(names.KIND) != names.RETRIED)
-    return next(retired, None)
+    return (run for run in sweep_runs(store, sweep, condition) if run.data.tags.get(names.KIND) != names.RETRIED)
 
 
-def refuse_other_attempts(run: Any, mine: Attempt) -> None:
+def keep_newest_run(store: Store, sweep: Sweep, key: str, created: str, mine: Attempt) -> None:
+    """Delete all runs of a trial but one, after its run `created` by this attempt: OvertakenError if it is another.
+
+    Two attempts that hang between their search and their creation create one each, however long they hang.
+    """
+    others = [run for run in _runs_of_trial(store, sweep, key) if run.info.run_id != created]
+    try:
+        for other in others:
+            _refuse_other_attempts(other, mine)
+    except OvertakenError:
+        with suppress(StoreError):  # the other one has deleted it
+            client(store).delete_run(created)
+        raise
+    for other in others:
+        client(store).set_tag(other.info.run_id, names.ATTEMPT_TOKEN, mine.token)
+        client(store).delete_run(other.info.run_id)
+
+
+def _refuse_other_attempts(run: Any, mine: Attempt) -> None:
     """Raise OvertakenError unless the run may be taken: it has ended early, or belongs to an older attempt.
 
     An attempt of another flow that still trains is a newer one: a flow closes the open runs of those before it.

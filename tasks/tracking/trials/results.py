@@ -1,5 +1,6 @@
 """Record what came of a sweep on its run, so that MLflow can sort sweeps, and list the sweeps of a store."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,11 +48,21 @@ class ListedSweep:
 
 def record_results(store: Store, sweep: Sweep, results: Sequence[TrialResult]) -> None:
     """Write the number of finished trials, and the best one with its objective, to the sweep's run."""
-    mlflow_client, first = client(store), best(results, sweep.direction)
-    mlflow_client.log_metric(sweep.run_id, names.FINISHED_TRIALS, len(results))
-    if first is not None:
-        mlflow_client.log_metric(sweep.run_id, names.BEST_OBJECTIVE, first.objective)
-        mlflow_client.set_tag(sweep.run_id, names.BEST_TRIAL, str(first.trial.number))
+    client(store).log_metric(sweep.run_id, names.FINISHED_TRIALS, len(results))
+    if (first := best(results, sweep.direction)) is not None:
+        record_best(store, sweep, first)
+
+
+def record_best(store: Store, sweep: Sweep, first: TrialResult) -> None:
+    """Write the best trial to the sweep's run: its objective, its number, and the id of its run.
+
+    Two runs are then read by their ids, however many trials the sweep and its experiment have.
+    """
+    from mlflow.entities import Metric, RunTag  # noqa: PLC0415
+
+    objective = Metric(names.BEST_OBJECTIVE, first.objective, round(1000 * time.time()), 0)
+    tags = {names.BEST_TRIAL: str(first.trial.number), names.BEST_RUN: first.run_id}
+    client(store).log_batch(sweep.run_id, metrics=[objective], tags=[RunTag(*tag) for tag in tags.items()])
 
 
 def record_front(store: Store, sweep: Sweep, trials: int, hypervolume: float | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.collector import collector_paused
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.records import number_of_tag, run_record
 from nightune.tasks.tracking.store.store import Store, client
@@ -21,7 +22,8 @@ def find_runs(store: Store, experiment_id: str, condition: str) -> Iterator[Any]
     """Return all runs of an experiment that meet a condition of MLflow's search, page by page."""
     token = None
     while True:
-        page = client(store).search_runs([experiment_id], condition, max_results=PAGE, page_token=token)
+        with collector_paused():
+            page = client(store).search_runs([experiment_id], condition, max_results=PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:

@@ -25,10 +25,10 @@ from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import (
     Attempt,
+    claimable_run,
+    keep_newest_run,
     own_attempt,
-    refuse_other_attempts,
     require_own,
-    run_of_trial,
 )
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import drop_snapshots, keep_snapshot
@@ -158,22 +158,22 @@ class TrialLog:
         if self._attempt is None:
             found = unfinished_runs(self._store, self._sweep) if self._unfinished is None else self._unfinished
             return found.get(self._trial.key)
-        run = run_of_trial(self._store, self._sweep, self._trial.key)
-        if run is not None:
-            refuse_other_attempts(run, self._attempt)
-        return run
+        return claimable_run(self._store, self._sweep, self._trial.key, self._attempt)
 
     def _require_own(self) -> None:
         if self._attempt is not None:
             require_own(self._store, self._run_id, self._attempt)
 
     def _new_run(self) -> Any:
-        return client(self._store).create_run(
+        run = client(self._store).create_run(
             self._sweep.experiment_id,
             start_time=self._started_ms,
             tags=self._identity | {names.ATTEMPT: "1"},
             run_name=run_name(self._trial),
         )
+        if self._attempt is not None:
+            keep_newest_run(self._store, self._sweep, self._trial.key, str(run.info.run_id), self._attempt)
+        return run
 
     def _describe(self, run: Any) -> None:
         """Write the data to a run and prepare the params; on a resumed run both are the same as before."""
