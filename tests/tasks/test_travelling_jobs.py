@@ -132,22 +132,27 @@ def test_code_travels_as_it_was_kept_with_the_files_that_it_names(
         code_parcel(setting, code)
 
 
-@pytest.mark.parametrize("name", ["architecture", "metric"])
+@pytest.mark.parametrize("name", ["architecture", "metric", "metrics"])
 def test_functions_named_by_a_place_of_this_machine_are_refused_and_the_remedy_works(name: str, tmp_path: Path) -> None:
     from nightune.tasks.load_study import load_study
     from tests.flows.conftest import SMALL_STUDY
 
     (tmp_path / "own.py").write_text("def build(input_shape, output_size): ...\n\ndef score(y_true, y_pred): ...\n")
-    function = {"architecture": "build", "metric": "score"}[name]
-    given = {"architecture": '"mlp"\nunits = [[4]]', "metric": '"val_loss"'}[name]
-    direction = '\ndirection = "maximize"' if name == "metric" else ""
+    given, named = {
+        "architecture": ('"mlp"\nunits = [[4]]', '"{}own.py:build"'),
+        "metric": ('"val_loss"', '"{}own.py:score"\ndirection = "maximize"'),
+        "metrics": (
+            'metric = "val_loss"',
+            'metrics = ["val_loss", "{}own.py:score"]\ndirections = ["minimize", "maximize"]',
+        ),
+    }[name]
 
     def study(place: str) -> Path:
         file = tmp_path / "study.toml"
-        file.write_text(SMALL_STUDY.replace(given, f'"{place}own.py:{function}"{direction}'))
+        file.write_text(SMALL_STUDY.replace(given, named.format(place)))
         return file
 
-    with pytest.raises(StudyError, match="relative"):
+    with pytest.raises(StudyError, match=rf"{name}: .*relative"):
         refuse_fixed_places(load_study(study(f"{tmp_path}/")))
     refuse_fixed_places(load_study(study("")))
 
