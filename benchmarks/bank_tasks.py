@@ -5,6 +5,7 @@ point of the bank's space, which has the curve of the nearest recorded one (deci
 disagree take no part (`portfolio.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -44,9 +45,14 @@ class Recorded:
         self._nearest = nearest_point(recorded, space)
 
     def bank(self, seed: int) -> Bank:
-        """Return the curves as a search measures them; a trial has one of the two seeds by its number."""
-        bank = as_bank(self.recorded, self.name, self.space, METRIC, self.direction)
-        return replace(bank, points=self.recorded.points) if self._is_table else bank
+        """Return the curves as a search with this seed measures them: each trial has one of the recorded seeds."""
+        recorded = as_bank(self.recorded, self.name, self.space, METRIC, self.direction)
+        count = self.recorded.curves.shape[2]
+
+        def curve(point: Params, trial: int) -> Sequence[float]:
+            return recorded.curve(point, int(np.random.default_rng([seed, trial, 17]).integers(count)))
+
+        return replace(recorded, curve=curve, points=self.recorded.points if self._is_table else None)
 
     def regret(self, point: Params) -> float:
         """Return the distance of the nearest recorded point from the best one, in thousandths of the median's."""
