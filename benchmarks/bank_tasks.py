@@ -1,9 +1,12 @@
 """The bank of our own recorded curves (`bank.py`): tasks for `simulate_search.py`.
 
-A search trains points of the bank's space, of which each has the curve of the nearest recorded one (decision 114). Data
-sets of which the seeds disagree take no part (`portfolio.py`).
+A search chooses among the recorded points, each once, as `nightune simulate` does (decision 117); or it trains any
+point of the bank's space, which has the curve of the nearest recorded one (decision 114). Data sets of which the seeds
+disagree take no part (`portfolio.py`).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from portfolio import LEAST_AGREEMENT, METRIC, agreement, sources_of
 
 from nightune.tasks.load_study import load_study
 from nightune.tuning.recorded_curves import RecordedCurves, as_bank, nearest_point, read_recorded
-from nightune.tuning.search.greedy_portfolio import choose, loss_ends
+from nightune.tuning.search.greedy_portfolio import choose, regrets_of
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -22,12 +25,12 @@ FAMILY = "mlp"
 MARKS = (300, 400, 800, 1600)
 
 
-def read_tasks(file: Path = FOLDER / "results" / "bank.npz") -> "list[Recorded]":
-    """Return the data sets of dense networks on which two seeds agree."""
+def read_tasks(is_table: bool, file: Path = FOLDER / "results" / "bank.npz") -> "list[Recorded]":
+    """Return the data sets of dense networks on which two seeds agree; `is_table` offers the recorded points alone."""
     recorded = read_recorded(file)[FAMILY]
     space = load_study(FOLDER / f"bank_{FAMILY}.toml").space
     names = [name for name in recorded.data_sets if agreement(recorded, name) >= LEAST_AGREEMENT]
-    return [Recorded(recorded, space, name) for name in names]
+    return [Recorded(recorded, space, name, is_table) for name in names]
 
 
 class Recorded:
@@ -35,14 +38,21 @@ class Recorded:
 
     marks, direction = MARKS, "minimize"
 
-    def __init__(self, recorded: RecordedCurves, space: SearchSpace, name: str) -> None:
+    def __init__(self, recorded: RecordedCurves, space: SearchSpace, name: str, is_table: bool) -> None:
         self.recorded, self.space, self.name = recorded, space, name
         self.epochs = recorded.curves.shape[-1]
+        self._is_table = is_table
         self._nearest = nearest_point(recorded, space)
 
     def bank(self, seed: int) -> Bank:
-        """Return the curves as a search measures them; a trial has one of the two seeds by its number."""
-        return as_bank(self.recorded, self.name, self.space, METRIC, self.direction)
+        """Return the curves as a search with this seed measures them: each trial has one of the recorded seeds."""
+        recorded = as_bank(self.recorded, self.name, self.space, METRIC, self.direction)
+        count = self.recorded.curves.shape[2]
+
+        def curve(point: Params, trial: int) -> Sequence[float]:
+            return recorded.curve(point, int(np.random.default_rng([seed, trial, 17]).integers(count)))
+
+        return replace(recorded, curve=curve, points=self.recorded.points if self._is_table else None)
 
     def regret(self, point: Params) -> float:
         """Return the distance of the nearest recorded point from the best one, in thousandths of the median's."""
@@ -56,6 +66,4 @@ class Recorded:
 
     @cached_property
     def _regrets(self) -> np.ndarray:
-        means = self.recorded.losses([self.name], METRIC)[0].mean(axis=-1)
-        best, median = loss_ends(means)
-        return np.asarray((np.where(np.isfinite(means), means, np.nanmax(means)) - best) / (median - best))
+        return regrets_of(self.recorded.losses([self.name], METRIC))[0]

@@ -1,10 +1,10 @@
 """Compare search methods on recorded results, without training: python benchmarks/simulate_search.py BANK.
 
-BANK is `bank` (`bank_tasks.py`: our own recorded curves), the folder of the LCBench surrogate (`lcbench.py`: learning
-curves of 34 data sets), or `hpobench` or `hpolib` (`hpo_tables.py`: full trainings on 8 and 4 data sets). Measured is
-the regret of the trial that leads after numbers of epochs, in thousandths: 0 is the best configuration known, 1000 the
-median of random ones. A method with `portfolio` begins with eight configurations that were chosen on the other data
-sets.
+BANK is `bank` (`bank_tasks.py`: the points and curves that we recorded ourselves; `bank-nearest` offers any point), the
+folder of the LCBench surrogate (`lcbench.py`: learning curves of 34 data sets), or `hpobench` or `hpolib`
+(`hpo_tables.py`: full trainings on 8 and 4 data sets). Measured is the regret of the trial that leads after numbers of
+epochs, in thousandths: 0 is the best configuration known, 1000 the median of random ones. A method with `portfolio`
+begins with eight configurations that were chosen on the other data sets.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from nightune.tuning.study.budgets import brackets, largest_cost_epochs
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params, Value
 
+OWN_BANKS = ("bank", "bank-nearest")
 PORTFOLIO = "portfolio"  # the last word of methods that begin with one
 CONFIGURATIONS = 8
 METHODS: dict[str, dict[str, object]] = {
@@ -59,8 +60,8 @@ class Task(Protocol):
 
 def read_tasks(bank: str) -> Sequence[Task]:
     """Return the tasks of a bank."""
-    if bank == "bank":
-        return bank_tasks.read_tasks()
+    if bank in OWN_BANKS:
+        return bank_tasks.read_tasks(is_table=bank == "bank")
     return hpo_tables.read_tasks(bank) if bank in hpo_tables.FAMILIES else lcbench.read_tasks(Path(bank))
 
 

@@ -26,7 +26,7 @@ METHODS: dict[str, tuple[dict[str, object], bool]] = {
     "tpe": ({"method": "tpe"}, False),
     "successive_halving": ({"method": "successive_halving"}, True),
     "hyperband": ({"method": "hyperband"}, True),
-    "auto": ({"method": "auto"}, False),  # without rungs if the epochs do not suffice
+    "auto": ({"method": "auto", "start": "none"}, False),  # without rungs if the epochs do not suffice
     "gp_rungs": ({"method": "gp", "smallest_epochs": FIRST_RUNG}, True),
 }
 

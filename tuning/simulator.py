@@ -55,8 +55,8 @@ class Leader:
 def simulate(search: SearchSection, bank: Bank, seed: int, first: Sequence[Params] = ()) -> Iterator[Training]:
     """Yield the trainings of a search in order, as `nightune tune` would train them, until a sweep has no epoch.
 
-    `first` are the points that each sweep begins with, unless points are recorded. A complete sweep is followed by the
-    next one, with other draws and without the results of the first. A trial's number continues from sweep to sweep.
+    `first` are the points that each sweep begins with; of the bank's, if it has points. A complete sweep is followed by
+    the next one, with other draws and without the results of the first. A trial's number continues there.
     """
     search = without_repeats(search, bank.space)
     done = 0
@@ -126,8 +126,9 @@ def _points(
         return bracket_points(search, bank.space, bracket, observations, seed, () if is_by_model else first)
     propose = PROPOSERS[search.method] if is_by_model else gaussian_process  # which draws without observations
     seen = observations if is_by_model else ()
-    left = [point for point in bank.points if point not in taken]
-    return propose(bank.space, seen, (), bracket.trials, (*seed, bracket.first), left)
+    begun = [] if is_by_model else [dict(point) for point in first[bracket.first :][: bracket.trials]]
+    left = [point for point in bank.points if point not in taken and point not in begun]
+    return [*begun, *propose(bank.space, seen, (), bracket.trials - len(begun), (*seed, bracket.first), left)]
 
 
 def _result(trial: Trial, curve: Sequence[float], direction: str) -> TrialResult:

@@ -49,8 +49,8 @@ def test_rungs_that_an_earlier_sweep_left_out_have_no_losses_though_it_had_more_
     begin: Begin, store: Store, data: PreparedData
 ) -> None:
     study, sweep = begin(AUTO)
-    write_first_rungs(store, sweep.run_id, {8: 12})
-    train(store, data, study, sweep, 8, 4)
+    write_first_rungs(store, sweep.run_id, {16: 12})
+    train(store, data, study, sweep, 16, 4)
     finish_sweep(store, sweep, "", [])
     today, next_sweep = begin(AUTO.replace("trials = 20", "trials = 16"))
     assert {rung.epochs for bracket in today.brackets for rung in bracket.rungs} == {3, 6, 12}

@@ -83,9 +83,11 @@ def test_auto_has_rungs_where_its_epochs_suffice_and_begins_with_the_portfolio(r
     short = read(study_text(SPACE, search=AUTO.replace("epochs = 12", "epochs = 5")))
     assert [(each.first, each.rungs) for each in short.brackets[:2]] == [(0, (Rung(8, 5),)), (8, (Rung(16, 5),))]
     assert not short.search.adapts_rungs
+    drawn = read(study_text(SPACE, search=f'{AUTO.replace("epochs = 12", "epochs = 5")}\nstart = "none"'))
+    assert drawn.brackets == short.brackets
     own = read(study_text(SPACE, search=f'{AUTO}\nstart = "none"\nsmallest_epochs = 4\nreduction_factor = 3'))
     assert not own.search.begins_with_portfolio
-    assert own.brackets[0] == Bracket((Rung(8, 4), Rung(2, 12)))
+    assert own.brackets[0] == Bracket((Rung(16, 4), Rung(5, 12)))
     assert read(study_text(SPACE, search='method = "auto"\nepochs = 12\nhours = 8')).trial_count == 1000
 
 

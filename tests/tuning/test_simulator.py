@@ -81,3 +81,15 @@ def test_a_model_is_ahead_of_chance_with_and_without_rungs(rungs: dict[str, obje
     ]
     drawn = [leaders(simulate(search(trials=96), BANK, seed), marks, "maximize")[0] for seed in range(2)]
     assert sum(map(regret, modelled)) < 0.5 * sum(map(regret, drawn))
+
+
+@pytest.mark.parametrize("method", ["random", "gp", "auto"])
+def test_a_sweep_of_recorded_points_begins_with_the_first_ones_and_trains_each_once(method: str) -> None:
+    points = tuple({"rate": place / 20} for place in range(20))
+    space = SearchSpace((Dimension("rate", Range(0.0, 1.0)),))
+    bank = Bank(space, "minimize", lambda point, trial: [float(str(point["rate"]))], points)
+    search = SearchSection.model_validate({"method": method, "trials": 20, "epochs": 1})
+    first = [points[place] for place in (7, 3, 11)]
+    trained = [each.point for each in islice(simulate(search, bank, 0, first), 20)]
+    assert trained[:3] == first
+    assert sorted(float(str(each["rate"])) for each in trained) == [place / 20 for place in range(20)]

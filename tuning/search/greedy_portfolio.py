@@ -33,7 +33,7 @@ def choose(losses: np.ndarray, count: int) -> list[int]:
 def regrets_of(losses: np.ndarray) -> np.ndarray:
     """Return the regrets (data sets, configurations) of the mean losses over seeds, from 0 to `WORST`."""
     means = _means(losses)
-    best, median = np.array([loss_ends(row) for row in means]).T[:, :, None]
+    best, median = np.array([_ends(row) for row in means]).T[:, :, None]
     regrets: np.ndarray = np.clip((means - best) / (median - best), 0.0, WORST)
     return regrets
 
@@ -44,7 +44,7 @@ def leader_regret(losses: np.ndarray, tried: Sequence[int]) -> float:
     `losses` are (configurations, seeds). The leader is chosen by its loss with one seed and judged by its losses with
     the others, for each seed in turn: the luck of the trial that led does not count.
     """
-    best, median = loss_ends(_means(losses))
+    best, median = _ends(_means(losses))
     found = []
     for seed in range(losses.shape[1]):
         seen = losses[list(tried), seed]
@@ -57,7 +57,7 @@ def leader_regret(losses: np.ndarray, tried: Sequence[int]) -> float:
     return float(np.mean(found))
 
 
-def loss_ends(losses: np.ndarray) -> tuple[float, float]:
+def _ends(losses: np.ndarray) -> tuple[float, float]:
     """Return the best and the median of the finite losses of one data set; 0 and 1 if there is none.
 
     Where the median is the best, it is taken as 1 more.

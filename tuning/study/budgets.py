@@ -126,11 +126,11 @@ def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Brac
 def _rounds(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
 
-    The first one of `auto`, and of a model's search that begins with the portfolio, has eight.
+    The first of a model's search has eight if it begins with the portfolio, and of `auto` without rungs.
     """
     assert search.trials is not None
-    is_short = search.method == "auto" or (search.method in MODEL_METHODS and search.begins_with_portfolio)
-    begin = min(FIRST_ROUND, ROUND, search.trials) if is_short else 0
+    is_short = search.begins_with_portfolio or (search.method == "auto" and not search.has_rungs)
+    begin = min(FIRST_ROUND, ROUND, search.trials) if is_short and search.method in MODEL_METHODS else 0
     firsts = [*([0] if begin else []), *range(begin, search.trials, ROUND)]
     sizes = {first: after - first for first, after in pairwise([*firsts, search.trials])}
     return tuple(
