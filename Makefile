@@ -18,6 +18,7 @@ fuzz:
 
 storm:
 	python benchmarks/kill_storm.py --kills 100
+	python benchmarks/cluster_storm.py --kills 20
 
 nights:
 	pytest -m nights

@@ -2,6 +2,8 @@
 
 import logging
 import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,18 +16,20 @@ import pytest
 from nightune.tasks.reporting.events import TrialEnded
 from nightune.tasks.workers import cluster_crew, local_crew
 from tests.cluster import Cluster
+from tests.faults.conftest import TrackingServer
 from tests.faults.cut_proxy import CutProxy
+from tests.faults.faulty_proxy import Fault, FaultyProxy
 from tests.flows.conftest import SMALL_STUDY, tuned_in
 from tests.flows.test_workers import own_workers, recorded
 
 pytestmark = [pytest.mark.nights, pytest.mark.usefixtures("store_root", "prefect_server")]
 
 SILENCE_SECONDS = 6.0
-LONG_STUDY = SMALL_STUDY.replace("epochs = 2", "epochs = 40").replace("trials = 4", "trials = 12")
+LONG_STUDY = SMALL_STUDY.replace("epochs = 2", "epochs = 20").replace("trials = 4", "trials = 12")
 LONG_STUDY = LONG_STUDY.replace("[search]", 'stopping.rule = "none"\n[search]')
 
 
-class Fault(logging.Handler):
+class WorkerFault(logging.Handler):
     """Begins when the first trial has ended; ends when two more have, after a worker was given up."""
 
     def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
@@ -67,10 +71,22 @@ def proxies() -> Iterator[list[CutProxy]]:
 
 
 @pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """The folder of the second worker of the cluster, on a file system without room for the data; root may mount it."""
+    folder = tmp_path / "cluster" / "store-of-w2"
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxies: list[CutProxy]) -> Iterator[Cluster]:
     """A cluster whose second worker reaches the scheduler through a proxy."""
     folder = tmp_path / "cluster"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     started = Cluster(folder, workers=1)
     proxies.append(CutProxy(int(started.address.rpartition(":")[2])))
     started.workers.append(started.add_worker("w2", scheduler=f"tls://127.0.0.1:{proxies[0].port}"))
@@ -110,7 +126,7 @@ def test_a_worker_that_returns_late_loses_and_doubles_nothing(
         "the worker hangs": (lambda: of_worker(signal.SIGSTOP), lambda: of_worker(signal.SIGCONT)),
         "the network is cut": (proxies[0].cut, proxies[0].heal),
     }[fault]
-    watch = Fault(begin, end)
+    watch = WorkerFault(begin, end)
     logging.getLogger("nightune").addHandler(watch)
     try:
         report = tune(long_study, engine="fit")
@@ -121,6 +137,44 @@ def test_a_worker_that_returns_late_loses_and_doubles_nothing(
     assert len(report.results) == 12
     cluster.wait_until_idle(60)
     assert recorded(store_root) == alone
+
+
+def test_workers_wait_for_a_tracking_server_that_is_away(
+    cluster: Cluster,
+    long_study: Path,
+    tracking_server: TrackingServer,
+    proxy: FaultyProxy,
+    alone: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nightune.flows.tune import tune
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+
+    def away() -> None:
+        proxy.fault = Fault.CLOSE
+        threading.Timer(SILENCE_SECONDS, lambda: setattr(proxy, "fault", Fault.NONE)).start()
+
+    watch = WorkerFault(away, lambda: None)
+    logging.getLogger("nightune").addHandler(watch)
+    try:
+        report = tune(long_study, engine="fit")
+    finally:
+        logging.getLogger("nightune").removeHandler(watch)
+    assert watch.steps == ["begun"]
+    assert len(report.results) == 12
+    assert recorded(tracking_server.folder) == alone
+
+
+def test_a_worker_whose_disk_is_full_is_left_out(
+    full_disk: Path, cluster: Cluster, long_study: Path, store_root: Path, alone: dict[str, Any]
+) -> None:
+    from nightune.flows.tune import tune
+
+    report = tune(long_study, engine="fit")
+    assert len(report.results) == 12
+    assert recorded(store_root) == alone
+    assert not [path for path in full_disk.glob("sent-data/*") if path.is_dir()]
 
 
 def test_a_local_worker_that_hangs_is_replaced(
@@ -135,7 +189,7 @@ def test_a_local_worker_that_hangs_is_replaced(
         stopped.append(own_workers()[0])
         stopped[0].suspend()
 
-    watch = Fault(hang, lambda: None)
+    watch = WorkerFault(hang, lambda: None)
     logging.getLogger("nightune").addHandler(watch)
     try:
         report = tune(long_study, engine="fit", workers=2)

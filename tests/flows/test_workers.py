@@ -3,10 +3,12 @@
 import logging
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -176,3 +178,22 @@ def test_a_place_gives_its_environment_to_each_process_that_fills_it(tmp_path: P
     finally:
         crew.close()
     assert sorted(seen.read_text()) == ["5", "7", "7"]
+
+
+def test_a_local_worker_that_hangs_is_killed(tmp_path: Path) -> None:
+    """The scheduler's answer leaves out workers without a heartbeat for long; none that has yet to join is one."""
+    from nightune.tasks.workers.local_crew import LocalCrew, LocalWorker
+
+    crew = LocalCrew((), [], tmp_path)
+    processes = [subprocess.Popen((sys.executable, "-c", "import time; time.sleep(60)")) for _ in range(3)]
+    crew.workers = [LocalWorker(f"worker-{place}", process=process) for place, process in enumerate(processes)]
+    crew.workers[0].address, crew.workers[1].address = "tls://a:1", "tls://a:2"
+    crew._dask = SimpleNamespace(workers=lambda: {"tls://a:2": {"name": "worker-1"}})  # type: ignore[assignment]
+    try:
+        crew.join()
+        assert processes[0].wait(10) < 0
+        assert crew.dead() == crew.workers[:1]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nightune.tasks.tracking.store import retry as module
-from nightune.tasks.tracking.store.errors import StoreLostError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreLostError
 from nightune.tasks.tracking.store.retry import RetryingClient, masked, retry_call, retry_limit, transient_fault
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
@@ -100,6 +100,19 @@ def test_a_password_with_special_characters_or_among_options_is_masked(address: 
     assert "a@b" not in shown
     assert "***" in shown
     assert shown.endswith(": refused")
+
+
+def test_a_server_that_does_not_know_its_name_is_said_with_the_remedy() -> None:
+    """MLflow's server answers 403 to a name that its --allowed-hosts does not list."""
+    error = mlflow_error("code 403 != 200. Response body: 'Invalid Host header - possible attack'", "PERMISSION_DENIED")
+
+    def refused() -> None:
+        raise error
+
+    plain = RetryingClient(SimpleNamespace(get_run=refused), "http://me:secret@tracking:5000")
+    with pytest.raises(RefusedRequestError, match="--allowed-hosts tracking:5000") as caught:
+        plain.get_run()
+    assert "secret" not in str(caught.value)
 
 
 def test_a_run_whose_creation_was_not_answered_is_found_not_created_again(store: Store) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 from nightune.phases import TRACKING, WAITING, phase
 from nightune.settings import read_settings
@@ -35,6 +36,7 @@ TRANSIENT_WORDS = re.compile(
 )
 
 FILES = ("log_dict", "log_text")  # may have any text
+UNKNOWN_HOST = "Invalid Host header"  # of MLflow's server, to a name that its --allowed-hosts does not list
 READING = ("download_artifacts", "list_artifacts")  # a missing file is an OSError
 
 logger = logging.getLogger("nightune")
@@ -166,6 +168,12 @@ def _limit_seconds() -> float:
 
 
 def _refused_message(address: str, error: Exception) -> str:
+    if UNKNOWN_HOST in str(error):
+        host = urlsplit(masked(address)).netloc.rpartition("@")[2]
+        return (
+            f"{masked(address)}: MLflow's server does not answer to this name; start it with --allowed-hosts {host} "
+            "(names and ports with commas between them)"
+        )
     return (
         f"{masked(address)}: MLflow reports: {in_one_line(error)} If this was deleted or changed on MLflow's pages, "
         "restore it there; `nightune doctor` lists damaged records."
