@@ -20,6 +20,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.pages import NOT_RUNNING, Pages, find_pages
 from nightune.tasks.tracking.store.records import optional_file
+from nightune.tasks.tracking.store.retry import reading_once
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.beliefs import read_beliefs
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
@@ -192,6 +193,7 @@ class SweepReport:
 
 
 @step
+@reading_once()
 def write_report(setting: Setting) -> SweepReport:
     """Write the leaderboard, attach the preprocessing to the winner's run, and mark the sweep complete.
 
@@ -199,25 +201,22 @@ def write_report(setting: Setting) -> SweepReport:
     """
     write_importance(setting.store, setting.sweep, importance_of_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
+    record_costs(setting.store, setting.sweep)
     if report.best is not None and not setting.sweep.has_folds:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
     if report.best is not None:
         record_loss_error(setting, report.best)
-        report = replace(report, errors=_errors_of(setting, report))
+        known = (report.results, report.confirmation, report.findings)
+        report = replace(report, errors=_errors(setting.store, setting.sweep, *known))
     write_failures(setting.store, setting.sweep, report.results)
     open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
-    record_costs(setting.store, setting.sweep)
     record_results(setting.store, setting.sweep, report.results)
     if setting.sweep.further and report.results:
         record_front(setting.store, setting.sweep, len(report.front), report.hypervolume)
     write_view(setting.store, setting.sweep, report.by_importance)
     finished = finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return replace(report, sweep=finished, has_view=True)
-
-
-def _errors_of(setting: Setting, report: SweepReport) -> StandardErrors:
-    return _errors(setting.store, setting.sweep, report.results, report.confirmation, report.findings)
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_metrics, run_tags
 from nightune.tasks.tracking.store.records import whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, read_sweep
@@ -47,11 +48,10 @@ class ListedSweep:
 
 def record_results(store: Store, sweep: Sweep, results: Sequence[TrialResult]) -> None:
     """Write the number of finished trials, and the best one with its objective, to the sweep's run."""
-    mlflow_client, first = client(store), best(results, sweep.direction)
-    mlflow_client.log_metric(sweep.run_id, names.FINISHED_TRIALS, len(results))
-    if first is not None:
-        mlflow_client.log_metric(sweep.run_id, names.BEST_OBJECTIVE, first.objective)
-        mlflow_client.set_tag(sweep.run_id, names.BEST_TRIAL, str(first.trial.number))
+    first, values = best(results, sweep.direction), {names.FINISHED_TRIALS: float(len(results))}
+    values |= {} if first is None else {names.BEST_OBJECTIVE: first.objective}
+    tags = {} if first is None else {names.BEST_TRIAL: str(first.trial.number)}
+    client(store).log_batch(sweep.run_id, metrics=run_metrics(values), tags=run_tags(tags))
 
 
 def record_front(store: Store, sweep: Sweep, trials: int, hypervolume: float | None) -> None:
