@@ -20,6 +20,7 @@ from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.reporting.night.tables import summary
+from nightune.tasks.tracking.store.retry import reading_once
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.descriptions import ShortReport, write_description
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
@@ -67,6 +68,7 @@ class Asked:
     before_building: Callable[[], None] | None = None
 
 
+@reading_once()
 def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> DrawnReport:
     """Draw the report of a sweep; InputError or StudyError if a file cannot be written.
 

@@ -11,6 +11,7 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.retry import reading_once
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.importances import write_importance
 from nightune.tasks.tracking.sweeps.shared_views import write_view
@@ -27,6 +28,7 @@ from nightune.tuning.trial import TrialResult
 
 
 @step
+@reading_once()
 def write_report(setting: Setting) -> SweepReport:
     """Write the leaderboard, attach the preprocessing to the winner's run, and mark the sweep complete.
 
@@ -34,6 +36,7 @@ def write_report(setting: Setting) -> SweepReport:
     """
     write_importance(setting.store, setting.sweep, importance_of_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
+    record_costs(setting.store, setting.sweep)
     if report.best is not None and not setting.sweep.has_folds:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
     if report.best is not None:
@@ -43,7 +46,6 @@ def write_report(setting: Setting) -> SweepReport:
     write_failures(setting.store, setting.sweep, report.results)
     open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
-    record_costs(setting.store, setting.sweep)
     record_results(setting.store, setting.sweep, report.results)
     if setting.sweep.further and report.results:
         record_front(setting.store, setting.sweep, len(report.front), report.hypervolume)

@@ -10,7 +10,14 @@ import pytest
 
 from nightune.tasks.tracking.store import retry as module
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreLostError
-from nightune.tasks.tracking.store.retry import RetryingClient, masked, retry_call, retry_limit, transient_fault
+from nightune.tasks.tracking.store.retry import (
+    RetryingClient,
+    masked,
+    reading_once,
+    retry_call,
+    retry_limit,
+    transient_fault,
+)
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
 LOCKED = "(raised as a result of …)\n(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO runs]"
@@ -130,3 +137,41 @@ def test_a_run_whose_creation_was_not_answered_is_found_not_created_again(store:
     run = RetryingClient(fragile, "x").create_run(experiment, tags={"a": "b"})
     assert [found.info.run_id for found in plain.search_runs([experiment])] == [run.info.run_id]
     assert run.data.tags["a"] == "b"
+
+
+class Counted:
+    """Answers each call with its number; a search of several pages says so."""
+
+    def __init__(self, token: str = "") -> None:
+        self.calls, self._token = 0, token
+
+    def _answer(self, *_values: Any, **_options: Any) -> Any:
+        self.calls += 1
+        return SimpleNamespace(number=self.calls, token=self._token)
+
+    get_run = search_runs = set_tag = create_run = _answer
+
+
+def test_a_run_is_read_once_in_a_block_and_again_after_it() -> None:
+    counted = RetryingClient(Counted(), "x")
+    with reading_once():
+        numbers = [counted.get_run(run).number for run in ("a", "b", "a")]
+        searched = [counted.search_runs(["1"], condition).number for condition in ("c", "d", "c")]
+    assert (numbers, searched) == ([1, 2, 1], [3, 4, 3])
+    assert [counted.get_run("a").number, counted.get_run("a").number] == [5, 6]
+
+
+def test_what_is_written_in_the_block_is_seen_by_its_next_read() -> None:
+    counted = RetryingClient(Counted(), "x")
+    with reading_once():
+        counted.get_run("a")
+        counted.set_tag("a", "name", "value")
+        assert counted.get_run("a").number == 3
+        counted.create_run("1", tags={})
+        assert counted.get_run("a").number == 5
+
+
+def test_pages_of_a_long_search_are_not_kept() -> None:
+    counted = RetryingClient(Counted(token="more"), "x")
+    with reading_once():
+        assert [counted.search_runs(["1"], "c").number for _ in range(2)] == [1, 2]

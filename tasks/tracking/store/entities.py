@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,14 @@ def run_tags(values: Mapping[str, str]) -> list[Any]:
     from mlflow.entities import RunTag  # noqa: PLC0415
 
     return [RunTag(name, value) for name, value in values.items()]
+
+
+def run_metrics(values: Mapping[str, float]) -> list[Any]:
+    """Return single metrics, no curves, for one call of MLflow."""
+    from mlflow.entities import Metric  # noqa: PLC0415
+
+    now = int(time.time() * 1000)
+    return [Metric(name, value, now, 0) for name, value in values.items()]
 
 
 def dataset_input(data: "PreparedData") -> Any:

@@ -38,9 +38,12 @@ TRANSIENT_WORDS = re.compile(
 FILES = ("log_dict", "log_text")  # may have any text
 UNKNOWN_HOST = "Invalid Host header"  # of MLflow's server, to a name that its --allowed-hosts does not list
 READING = ("download_artifacts", "list_artifacts")  # a missing file is an OSError
+KEPT = ("get_run", "search_runs")  # answers that `reading_once` keeps
+READS = ("get_", "search_", "list_", "download_")  # calls that change nothing begin with one of these
 
 logger = logging.getLogger("nightune")
 _limit: ContextVar[float | None] = ContextVar("store_retry_limit", default=None)
+_kept: ContextVar[dict[str, Any] | None] = ContextVar("store_kept_answers", default=None)
 _is_short = threading.Event()
 _jitter = random.Random()  # not the shared generator, from which new models draw their seeds
 
@@ -63,6 +66,16 @@ def short_retries() -> Iterator[None]:
         yield
     finally:
         _is_short.clear()
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Ask the store once for each run, and each search of up to a page, until the block ends or writes something."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def retry_call(action: Callable[[], Any], address: str, again: Callable[[], Any] | None = None) -> Any:
@@ -103,12 +116,29 @@ class RetryingClient:
         method = getattr(self._client, name)
         if not callable(method):
             return method
+        if name in KEPT:
+            return lambda *values, **options: self._read(name, method, storable(values), storable(options))
         if name in FILES:
             return lambda *values, **options: self._call(name, lambda: method(*values, **options))
         return lambda *values, **options: self._call(name, lambda: method(*storable(values), **storable(options)))
 
+    def _read(self, name: str, method: Callable[..., Any], values: Any, options: Any) -> Any:
+        """Return an answer that `reading_once` keeps; of a search of several pages it would take too much memory."""
+        kept = _kept.get()
+        if kept is None:
+            return self._call(name, lambda: method(*values, **options))
+        asked = repr((self._address, name, values, options))
+        if asked in kept:
+            return kept[asked]
+        answer = self._call(name, lambda: method(*values, **options))
+        if not getattr(answer, "token", None):
+            kept[asked] = answer
+        return answer
+
     def _call(self, name: str, action: Callable[[], Any]) -> Any:
         """Retry a call; turn MLflow's own error into ours."""
+        if not name.startswith(READS):
+            _forget()
         try:
             with phase(TRACKING):
                 return retry_call(action, self._address)
@@ -120,6 +150,7 @@ class RetryingClient:
 
     def create_run(self, experiment_id: str, *, tags: dict[str, str], **options: Any) -> Any:
         """Create a run; after a fault, search by a unique tag whether it was created."""
+        _forget()
         mark = uuid.uuid4().hex
         marked = storable({**tags, names.REQUEST: mark})
 
@@ -131,6 +162,11 @@ class RetryingClient:
             return found[0] if found else create()
 
         return retry_call(create, self._address, find_or_create)
+
+
+def _forget() -> None:
+    if (kept := _kept.get()) is not None:
+        kept.clear()
 
 
 def transient_fault(error: BaseException) -> str | None:

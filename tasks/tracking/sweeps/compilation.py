@@ -2,6 +2,7 @@
 
 from nightune.models.training.engine import Compilation
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.records import number_of_tag
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
@@ -14,5 +15,5 @@ def add_compilation(store: Store, sweep: Sweep, added: Compilation) -> None:
     tags = client(store).get_run(sweep.run_id).data.tags
     functions = int(number_of_tag(tags.get(names.COMPILED_FUNCTIONS, "0"))) + added.functions
     seconds = number_of_tag(tags.get(names.COMPILE_SECONDS, "0")) + added.seconds
-    client(store).set_tag(sweep.run_id, names.COMPILED_FUNCTIONS, str(functions))
-    client(store).set_tag(sweep.run_id, names.COMPILE_SECONDS, f"{seconds:.1f}")
+    tags = {names.COMPILED_FUNCTIONS: str(functions), names.COMPILE_SECONDS: f"{seconds:.1f}"}
+    client(store).log_batch(sweep.run_id, tags=run_tags(tags))

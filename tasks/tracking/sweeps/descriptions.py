@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
@@ -34,9 +35,10 @@ def write_description(store: Store, sweep: Sweep, question: str, short: ShortRep
     """Write the report in short below the question in the description of the sweep's run; keep what people wrote."""
     _attach(store, sweep, short.stills)
     tags = client(store).get_run(sweep.run_id).data.tags
-    for name, value in zip(names.FOR_READERS, (short.answer, short.next_step), strict=True):
-        client(store).set_tag(sweep.run_id, name, value[: names.TAG_LENGTH])
-    _write_note(store, sweep, tags.get(names.MLFLOW_NOTE, question), short)
+    values = dict(zip(names.FOR_READERS, (short.answer, short.next_step), strict=True))
+    values |= _note(sweep, tags.get(names.MLFLOW_NOTE, question), short)
+    written = {name: value[: names.TAG_LENGTH] for name, value in values.items()}
+    client(store).log_batch(sweep.run_id, tags=run_tags(written))
 
 
 def own_text(description: str) -> str:
@@ -44,14 +46,15 @@ def own_text(description: str) -> str:
     return description.partition(BEGIN)[0].strip()
 
 
-def _write_note(store: Store, sweep: Sweep, held: str, short: ShortReport) -> None:
+def _note(sweep: Sweep, held: str, short: ShortReport) -> dict[str, str]:
+    """Return the description with the report in it; nothing if what people wrote leaves no room for it."""
     before, mark, rest = held.partition(BEGIN)
     after = rest.partition(END)[2] if mark else ""
     shown = "".join(f"\n\n{_picture(sweep, name)}" for name in short.stills)
     room = names.TAG_LENGTH - len(before) - len(after) - len(BEGIN) - len(END) - len(shown) - 4
-    if room > 0:
-        written = f"{before.rstrip()}\n\n{BEGIN}\n{short.text[:room]}{shown}\n{END}{after}"
-        client(store).set_tag(sweep.run_id, names.MLFLOW_NOTE, written)
+    if room <= 0:
+        return {}
+    return {names.MLFLOW_NOTE: f"{before.rstrip()}\n\n{BEGIN}\n{short.text[:room]}{shown}\n{END}{after}"}
 
 
 def _attach(store: Store, sweep: Sweep, stills: Mapping[str, bytes]) -> None:

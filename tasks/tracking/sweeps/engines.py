@@ -3,18 +3,19 @@
 from dataclasses import replace
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import BLOCKS, BUCKETS, Sweep
 
 
 def record_engine(store: Store, sweep: Sweep, engine: str, reason: str, accumulates_blocks: bool = False) -> Sweep:
-    """Write the sweep's engine, how it lays out batches and the reason for it to its run; the layout is written first.
+    """Write the sweep's engine, how it lays out batches and the reason for it to its run, in one transaction.
 
     A sweep with an engine and without a layout was begun by an earlier version, and keeps buckets.
     """
     layout = {names.BATCH_LAYOUT: BLOCKS if accumulates_blocks else BUCKETS} if engine == names.JAX else {}
-    for name, value in {**layout, names.ENGINE: engine, names.ENGINE_REASON: reason}.items():
-        client(store).set_tag(sweep.run_id, name, value)
+    tags = {**layout, names.ENGINE: engine, names.ENGINE_REASON: reason}
+    client(store).log_batch(sweep.run_id, tags=run_tags(tags))
     return replace(sweep, engine=engine, accumulates_blocks=accumulates_blocks)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_metrics, run_tags
 from nightune.tasks.tracking.store.records import run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
@@ -15,12 +16,9 @@ def record_costs(store: Store, sweep: Sweep) -> None:
     """Log the costs of the trials that this sweep has trained itself; reused trials cost it nothing."""
     whole = whole_records(finished_runs(store, sweep), _with_its_result)
     runs = [run for run in whole if names.REUSED_FROM not in run.data.tags]
-    mlflow_client = client(store)
-    for name, value in _numbers(runs).items():
-        mlflow_client.log_metric(sweep.run_id, name, value)
     devices = sorted({run.data.tags[names.DEVICE] for run in runs if names.DEVICE in run.data.tags})
-    if devices:
-        mlflow_client.set_tag(sweep.run_id, names.DEVICE, ", ".join(devices))
+    tags = run_tags({names.DEVICE: ", ".join(devices)} if devices else {})
+    client(store).log_batch(sweep.run_id, metrics=run_metrics(_numbers(runs)), tags=tags)
 
 
 def _numbers(runs: Sequence[Any]) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """Record what came of a sweep on its run, so that MLflow can sort sweeps, and list the sweeps of a store."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.entities import run_metrics, run_tags
 from nightune.tasks.tracking.store.records import whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, read_sweep
@@ -48,9 +48,10 @@ class ListedSweep:
 
 def record_results(store: Store, sweep: Sweep, results: Sequence[TrialResult]) -> None:
     """Write the number of finished trials, and the best one with its objective, to the sweep's run."""
-    client(store).log_metric(sweep.run_id, names.FINISHED_TRIALS, len(results))
-    if (first := best(results, sweep.direction)) is not None:
-        record_best(store, sweep, first)
+    first, values = best(results, sweep.direction), {names.FINISHED_TRIALS: float(len(results))}
+    values |= {} if first is None else {names.BEST_OBJECTIVE: first.objective}
+    tags = {} if first is None else _tags_of_best(first)
+    client(store).log_batch(sweep.run_id, metrics=run_metrics(values), tags=run_tags(tags))
 
 
 def record_best(store: Store, sweep: Sweep, first: TrialResult) -> None:
@@ -58,11 +59,12 @@ def record_best(store: Store, sweep: Sweep, first: TrialResult) -> None:
 
     Two runs are then read by their ids, however many trials the sweep and its experiment have.
     """
-    from mlflow.entities import Metric, RunTag  # noqa: PLC0415
+    values = run_metrics({names.BEST_OBJECTIVE: first.objective})
+    client(store).log_batch(sweep.run_id, metrics=values, tags=run_tags(_tags_of_best(first)))
 
-    objective = Metric(names.BEST_OBJECTIVE, first.objective, round(1000 * time.time()), 0)
-    tags = {names.BEST_TRIAL: str(first.trial.number), names.BEST_RUN: first.run_id}
-    client(store).log_batch(sweep.run_id, metrics=[objective], tags=[RunTag(*tag) for tag in tags.items()])
+
+def _tags_of_best(first: TrialResult) -> dict[str, str]:
+    return {names.BEST_TRIAL: str(first.trial.number), names.BEST_RUN: first.run_id}
 
 
 def record_front(store: Store, sweep: Sweep, trials: int, hypervolume: float | None) -> None:
