@@ -33,7 +33,7 @@ def continuation_lines(results: Iterable[TrialResult], text: Text) -> list[str]:
         f"Trial {trial.number} {continuation(trial.parent, text)}" for trial in members if trial.parent is not None
     ]
     more = len(lines) - MOST_LINES
-    return [*lines[:MOST_LINES], f"… and {more} more: the tag nightune.continues of their runs"] if more > 0 else lines
+    return [*lines[:MOST_LINES], f"… and {more} more"] if more > 0 else lines
 
 
 def _values(values: Params) -> str:
