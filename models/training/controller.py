@@ -145,8 +145,9 @@ class Controller:
     def _enter(self, state: ControllerState) -> None:
         """Set the state before an epoch, and take the values that hold in it: those of a change, if one begins."""
         if state.epoch + 1 in self._whole.training.change_epochs:
-            self._recipe = recipe_at(self._whole, state.epoch + 1)
-            state = replace(state, penalty=self._recipe.penalty.strength)
+            strength, self._recipe = self._recipe.penalty.strength, recipe_at(self._whole, state.epoch + 1)
+            if self._recipe.penalty.strength != strength:  # otherwise an adapted strength stays
+                state = replace(state, penalty=self._recipe.penalty.strength)
         self._state = state
 
     def _judged(
