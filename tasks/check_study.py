@@ -25,7 +25,7 @@ from nightune.tuning.search.population import perturbed_dimensions
 from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.generations import generation_epochs, rules_of
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import begun_with, is_proposed
 from nightune.tuning.study.sections import MANY_TRIALS, ConfirmationSection
 from nightune.tuning.study.study import Study

@@ -19,7 +19,7 @@ from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.population import perturbed_dimensions
 from nightune.tuning.study.changes import change_problems
 from nightune.tuning.study.phases import phase_problems
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
 from nightune.tuning.study.vocabulary import Vocabulary

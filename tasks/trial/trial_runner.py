@@ -40,7 +40,7 @@ from nightune.tasks.trial.trainer import Trainer
 from nightune.tasks.trial.turns import run_in_turn, run_side_by_side
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.search_budget import SearchEndedError
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
