@@ -84,9 +84,8 @@ class TrialToWrite:
 class AtWorker:
     """What a worker adds to the training of a cohort: its attempt, and the runs to resume by trial key.
 
-    `given_up` are the deaths by trial key
-    that are counted on other machines, too. A worker that `opens_first` takes a trial's run before it trains, so that
-    the run says which trial was in training when a whole machine was lost.
+    `given_up` are the deaths by trial key that are counted on other machines, too. A worker that `opens_first` takes a
+    trial's run before it trains, so that the run says which trial was in training when a whole machine was lost.
     """
 
     attempt: Attempt
