@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -168,6 +168,18 @@ def listed_metrics(metrics: Iterable[str]) -> list[str]:
     """Return metrics as messages list them: one quantile stands for all, `top_3` and `top_5` for the other counts."""
     shown_ones = ("pinball_0.9", "top_3", "top_5")
     return [name for name in metrics if not re.search(r"(pinball|top)_[0-9.]+$", name) or name.endswith(shown_ones)]
+
+
+def flat_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a table by dotted name: `learning_rate.peak = 0.1` is a nested table in TOML.
+
+    An empty table is a value.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        is_nested = isinstance(value, Mapping) and value
+        flat |= {f"{name}.{each}": held for each, held in flat_table(value).items()} if is_nested else {name: value}
+    return flat
 
 
 def counted(number: int, noun: str) -> str:

@@ -50,7 +50,7 @@ def test_unknown_methods_sweeps_and_numbers_are_refused(tuned: Tuned, monkeypatc
     code, _, said = run(tuned.study, "--methods", "random,bohb")
     assert (code, "'bohb'" in said, "gp_rungs" in said) == (2, True, True)
     with monkeypatch.context() as patch:
-        patch.setattr("nightune.tasks.simulate_search.find_spec", lambda name: None)
+        patch.setattr("nightune.tasks.load_study.find_spec", lambda name: None)
         code, _, said = run(tuned.study, "--methods", "random,tpe")
     assert (code, "nightune[tpe]" in said) == (2, True)
     code, _, said = run("flowers-7")

@@ -50,8 +50,8 @@ def test_predictions_of_dropped_trials_are_said_to_be_unchecked() -> None:
     dropped = Prediction(1, EXPECTED, None, has_entered=False)
     held = Beliefs(None, None, None, (Prediction(2, EXPECTED, 0.95), dropped))
     text = page_of(believing_night(beliefs=held)).text
-    assert "1 of 1 prediction that could be checked came true" in text
-    assert "1 of 2 trials that the model proposed" in text
+    for words in ("1 of 1 prediction", "could be checked", "1 of 2 trials"):
+        assert words in text
 
 
 def test_a_population_says_which_members_continued_which_and_the_leaders_values() -> None:

@@ -22,7 +22,7 @@ from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_fi
 from nightune.tuning.study.ends import total_epochs_problem
 from nightune.tuning.study.generations import population_problems
 from nightune.tuning.study.objective import Objective
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.section import Section, read_section
