@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import CHANGEABLE, MODEL_PREFIX, KeyKind, flat_table, listing, suggestion
+from nightune.vocabulary import CHANGEABLE, MODEL_PREFIX, KeyKind, flat_table, listing, name_given_twice, suggestion
 
 NO_NAMES = "none"  # of a key whose values are names
 
@@ -175,6 +175,8 @@ def _change_problem(epoch: object, table: object) -> str | None:
         return f"write {int(epoch)}"
     if not isinstance(table, Mapping) or not table:
         return f"{table!r} is not a table of values"
+    if twice := name_given_twice(table):
+        return f"{twice} is given twice; keep one"
     problems = (_changed_value_problem(name, value) for name, value in flat_table(table).items())
     return next((problem for problem in problems if problem), None)
 

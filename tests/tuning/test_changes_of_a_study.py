@@ -49,6 +49,7 @@ def test_a_table_of_epochs_is_one_value_and_a_list_of_tables_is_searched(tmp_pat
         ("{ 3 = { model.dropout = 0.5 }, 5 = { model.dropout = 1.5 } }", "5: model.dropout: 1.5"),
         ("{ 3 = { model.dropout = -0.5 } }", "from 0 below 1"),
         ("{ 3 = { model.dropout = 1 } }", "out of range"),
+        ('{ 3 = { learning_rate.peak = 0.05, "learning_rate.peak" = 0.1 } }', "twice"),
         ('{ 3 = "adam" }', "table"),
         ("4", "table"),
         ("{ 5 = { learning_rate = {}, weight_decay.strength = 0.1 } }", "learning_rate: an empty table"),
