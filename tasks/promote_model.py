@@ -25,6 +25,7 @@ from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict, verdict_tags
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.leaderboard import leaderboard
+from nightune.tuning.analysis.lineage import schedule_line
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Verdict
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.trial import TrialResult
@@ -79,6 +80,8 @@ def promote_model(
     if request.is_dry or not (verdict.is_promoted or verdict.is_close):
         return Promotion(verdict, is_dry=request.is_dry)
     version = existing or _register(setting, verdict, champion, head)
+    schedule = schedule_line(winner.trial.number, winner.trial.params, winner.epochs)
+    registry.describe(store, version, description_of(verdict, version.number, schedule))
     return _move_alias(setting, verdict, version, champion)
 
 
@@ -187,7 +190,6 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None, head
 def _move_alias(setting: Setting, verdict: Verdict, version: Version, champion: Version | None) -> Promotion:
     """Write tags and history first, then move the alias in one last call."""
     store, model = setting.store, version.model
-    registry.describe(store, version, description_of(verdict, version.number))
     registry.describe_model(store, model, description_of_model(model, setting.study.question))
     registry.set_tags(store, version, {names.ANSWER: _answer(verdict)})
     if not verdict.is_promoted:

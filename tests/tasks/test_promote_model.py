@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,15 @@ def test_a_version_has_the_names_of_classes_of_its_own_study(setting: Setting) -
     held = [json.loads(file.read_text()) for file in version_folder(setting.store, number).rglob("description.json")]
     assert [each["classes"] for each in held] == [["setosa", "versicolor", "virginica"]]
     assert "class_names" not in held[0]
+
+
+def test_a_version_says_which_values_of_its_training_changed(setting: Setting) -> None:
+    (winner,) = finalists(setting)
+    params = winner.trial.params | {"training.changes": {"3": {"learning_rate.peak": 0.02}}}
+    changed = replace(winner, trial=replace(winner.trial, params=params))
+    promotion = promote_model.fn(setting, changed, confirm_finalists.fn(setting), Request())
+    version = client(setting.store).get_model_version("flowers", str(promotion.version))
+    assert f"to epoch 2: learning_rate.peak 0.03 · epochs 3 to {winner.epochs}: learning" in version.description
 
 
 def test_no_other_step_opens_the_seal() -> None:

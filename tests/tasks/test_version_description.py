@@ -36,7 +36,7 @@ def test_a_metric_of_the_user_has_no_unit_of_a_built_in_one() -> None:
 
 
 def test_a_long_reason_leaves_room_for_how_to_load_it() -> None:
-    text = description_of(replace(verdict(Decision.FORCED, because="y" * 9000), reason="x" * 9000), 1)
+    text = description_of(replace(verdict(Decision.FORCED, because="y" * 9000), reason="x" * 9000), 1, "z" * 9000)
     assert len(text) <= names.TAG_LENGTH
     assert "models:/flowers/1" in text
 

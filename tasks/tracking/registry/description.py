@@ -3,7 +3,8 @@
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.promotion_gate import Verdict, gain_text
 
-LONGEST = 1500  # characters of a reason; MLflow keeps 5000 of a description
+LONGEST = 1500  # characters of a reason; 5000 of a description are kept
+LONGEST_SCHEDULE = 1000
 
 
 def description_of_model(study: str, question: str) -> str:
@@ -24,8 +25,8 @@ def description_of_model(study: str, question: str) -> str:
     return "\n".join(lines)
 
 
-def description_of(verdict: Verdict, version: int) -> str:
-    """Return the description as markdown."""
+def description_of(verdict: Verdict, version: int, schedule: str = "") -> str:
+    """Return the description as markdown; `schedule` says which values of the trial changed by epoch."""
     candidate, values = verdict.candidate, verdict.values
     metric = "" if values is None else values.metric
     unit = f" {values.unit}" if values is not None and values.unit else ""
@@ -39,6 +40,7 @@ def description_of(verdict: Verdict, version: int) -> str:
         *gains,
         "",
         f"Trial {candidate.trial} of {candidate.sweep}; {len(candidate.siblings) + 1} models of it were judged.",
+        *([f"{schedule[:LONGEST_SCHEDULE]}."] if schedule else []),
         "",
         "```python",
         "import mlflow",
