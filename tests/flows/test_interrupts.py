@@ -82,6 +82,23 @@ def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
     assert len(tune(small_study, engine="fit").results) == 4
 
 
+def test_a_trial_whose_interrupt_became_another_error_has_not_failed(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows.tune import tune
+    from nightune.tasks.trial.trial_runner import TrialRunner
+
+    def interrupted(*_: Any) -> None:
+        drop_an_interrupt()
+        raise ValueError("an operation was cancelled")
+
+    with monkeypatch.context() as patch, interrupts_remembered():
+        patch.setattr(TrialRunner, "_outcome", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tune(small_study, engine="fit")
+    assert {str(each.status) for each in tune(small_study, engine="fit").results} == {"completed"}
+
+
 def after_a_dropped_termination(function: Callable[..., Any]) -> Callable[..., Any]:
     from prefect.exceptions import TerminationSignal
 
