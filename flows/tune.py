@@ -19,7 +19,7 @@ from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
 from nightune.tasks.first_points import begun_by, choose_first_points
 from nightune.tasks.load_study import load_study, refuse_missing_sampler
-from nightune.tasks.next_generation import generations
+from nightune.tasks.next_generation import member_chooser
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
@@ -52,7 +52,7 @@ from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult
 
@@ -120,7 +120,7 @@ def search(setting: Setting) -> Setting:
     recorded = dict(read_proposals(setting.store, setting.sweep))
     choose = chooser(setting, recorded, first_rungs)
     if setting.study.search.method == POPULATION:
-        choose = generations(setting, choose(setting.study.brackets[0], [])[1], latest)
+        choose = member_chooser(setting, choose(setting.study.brackets[0], [])[1], latest)
     for planned in setting.study.brackets:
         bracket, trials = choose(planned, history)
         remaining = trials

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -170,6 +170,18 @@ def listed_metrics(metrics: Iterable[str]) -> list[str]:
     return [name for name in metrics if not re.search(r"(pinball|top)_[0-9.]+$", name) or name.endswith(shown_ones)]
 
 
+def flat_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a table by dotted name: `learning_rate.peak = 0.1` is a nested table in TOML.
+
+    An empty table is a value.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        is_nested = isinstance(value, Mapping) and value
+        flat |= {f"{name}.{each}": held for each, held in flat_table(value).items()} if is_nested else {name: value}
+    return flat
+
+
 def counted(number: int, noun: str) -> str:
     """Return `1 trial` or `3 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -207,7 +219,13 @@ def unknown_name(given: object, known: Iterable[object], kind: str = "") -> str:
 
 
 def suggestion(given: object, known: Iterable[object]) -> str:
-    """Return "; did you mean 'x'?" with the nearest known name, or an empty text if none is near.
+    """Return "; did you mean 'x'?" with the nearest known name, or an empty text if none is near."""
+    nearest = nearest_name(given, known)
+    return "" if nearest is None else f"; did you mean {nearest!r}?"
+
+
+def nearest_name(given: object, known: Iterable[object]) -> str | None:
+    """Return the known name that was probably meant; None if none is near.
 
     The start and the end of a name count as near: `min` is near `minimize`, `patience` near `stopping.patience`. Of
     several near names, one of the same length and the same first letters is preferred: `adamv` suggests `adamw`.
@@ -221,8 +239,7 @@ def suggestion(given: object, known: Iterable[object]) -> str:
     ratios = {name: difflib.SequenceMatcher(None, text, name).ratio() for name in close}
     close = [name for name in close if ratios[name] > max(ratios.values()) - 0.1]
     close.sort(key=lambda name: (len(name) != len(text), not name.startswith(text[:2])))
-    nearest = [*exact, *tails[:1], *starts[:1], *close]
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return next(iter([*exact, *tails[:1], *starts[:1], *close]), None)
 
 
 def listing(known: Iterable[object], word: str = "known") -> str:

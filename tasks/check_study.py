@@ -15,6 +15,7 @@ from nightune.models.training.model_key import code_of
 from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.build_models import Builds, architectures, build_models
 from nightune.tasks.first_points import portfolio_start
+from nightune.tasks.load_study import refuse_missing_sampler
 from nightune.tasks.prepare_data import read_dataset, weighted_options
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
@@ -25,7 +26,7 @@ from nightune.tuning.search.population import perturbed_dimensions
 from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.generations import generation_epochs, rules_of
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import begun_with, is_proposed
 from nightune.tuning.study.sections import MANY_TRIALS, ConfirmationSection
 from nightune.tuning.study.study import Study
@@ -81,7 +82,9 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     """Draw the trials of the first sweep and prepare the data, without training or writing anything.
 
     Then call `before_building` and build the study's models, which imports Keras; with None no model is built.
+    StudyError if the search needs a package that is not installed.
     """
+    refuse_missing_sampler(study)
     dataset = read_dataset(study)
     started = portfolio_start(study, dataset.task, 0)
     drawn = _draw(study, started)

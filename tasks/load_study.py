@@ -19,7 +19,7 @@ from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.population import perturbed_dimensions
 from nightune.tuning.study.changes import change_problems
 from nightune.tuning.study.phases import phase_problems
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
 from nightune.tuning.study.vocabulary import Vocabulary
@@ -56,9 +56,15 @@ def load_study(
 
 def refuse_missing_sampler(study: Study) -> None:
     """Refuse a method whose samplers come with a package that is not installed; name the remedy."""
-    if study.search.method == "tpe" and find_spec("optuna") is None:
-        message = "'tpe' needs the package optuna: pip install 'nightune[tpe]', or use method 'gp'"
-        raise StudyError(str(study.path), [Problem("search.method", message)])
+    missing = missing_sampler(study.search.method)
+    if missing:
+        raise StudyError(str(study.path), [Problem("search.method", f"{missing}, or use method 'gp'")])
+
+
+def missing_sampler(method: str) -> str:
+    """Return which package a search method lacks, and how to install it; empty if it lacks none."""
+    is_missing = method == "tpe" and find_spec("optuna") is None
+    return "'tpe' needs the package optuna: pip install 'nightune[tpe]'" if is_missing else ""
 
 
 def problems_of(text: str, study_file: Path) -> list[Problem]:

@@ -14,7 +14,7 @@ from nightune.tuning.analysis.beliefs import continuation
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.population import Member, NewMember, changes_of, next_members
 from nightune.tuning.study.generations import rules_of
-from nightune.tuning.study.population import METHOD
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.trial import Bracket, Parent, Trial, TrialResult
 from nightune.vocabulary import sign_of
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("nightune")
 Choose = Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]
 
 
-def generations(setting: Setting, first: Sequence[Trial], results: Mapping[str, TrialResult]) -> Choose:
+def member_chooser(setting: Setting, first: Sequence[Trial], results: Mapping[str, TrialResult]) -> Choose:
     """Return a function from a generation to it and all its members, those that are new before the others.
 
     `first` are the trials of the first generation, and `results` the latest ones by key when the function is called.
@@ -84,7 +84,7 @@ def made(
             )
             run_id = results[parent.key].run_id
             origin = Parent(parent.number, planned.begin, member.replaced, value, replaced, run_id)
-            trial = replace(trial, proposed_by=METHOD, parent=origin)
+            trial = replace(trial, proposed_by=POPULATION, parent=origin)
         logger.info(replacement_line(trial, member, planned.begin))
         found.append(replace(trial, proposed_by=trial.proposed_by or "random"))
     return found

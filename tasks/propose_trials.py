@@ -16,7 +16,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.expectation import expectations
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import begun_with, is_expected, proposed_by
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed

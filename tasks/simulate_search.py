@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import silent_defaults
-from nightune.tasks.load_study import load_study
+from nightune.tasks.load_study import load_study, missing_sampler
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.records import optional_file, whole_records
@@ -99,8 +98,8 @@ def simulate_search(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError("--methods", f"unknown {unknown[0]!r} ({listing(METHODS)})")
-    if "tpe" in methods and find_spec("optuna") is None:
-        raise InputError("--methods", "'tpe' needs the package optuna: pip install 'nightune[tpe]', or leave it out")
+    if missing := next(filter(None, map(missing_sampler, methods)), ""):
+        raise InputError("--methods", f"{missing}, or leave it out")
     grouped: dict[str, tuple[Question, dict[str, Sweep]]] = {}
     for each in asked:
         for question, sweep in _sweeps(store, each):

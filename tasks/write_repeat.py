@@ -12,7 +12,8 @@ from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content
 from nightune.tuning.errors import StudyError
-from nightune.tuning.study.repeat import repeating_study
+from nightune.tuning.study.repeat import Seeds, repeating_study
+from nightune.tuning.study.section import LIMIT_SEED
 from nightune.tuning.trial import Trial
 
 KEY = "--write"
@@ -28,8 +29,9 @@ def write_repeat(store: Store, sweep: Sweep, trial: Trial, study_file: Path, cop
     if content is None:
         raise InputError(KEY, f"{sweep.id}: its study is not recorded; name another sweep")
     question = f"Does trial {trial.number} of {sweep.id} hold with other seeds?"
-    seed, epochs = int(content["seed"]), int(content["search"]["epochs"])
-    text = repeating_study(study_file.read_text(encoding="utf-8-sig"), question, seed, epochs, trial.params)
+    epochs = int(content["search"]["epochs"])
+    seeds = Seeds(of_trials=_next_seed(int(content["seed"])), of_split=int(content["seed"]))
+    text = repeating_study(study_file.read_text(encoding="utf-8-sig"), question, seeds, epochs, trial.params)
     if text is None:
         raise InputError(KEY, f"the values of trial {trial.number} cannot be written into the text of {study_file}")
     with copy.open("x", encoding="utf-8") as file:
@@ -39,6 +41,11 @@ def write_repeat(store: Store, sweep: Sweep, trial: Trial, study_file: Path, cop
     except BaseException:
         copy.unlink()
         raise
+
+
+def _next_seed(seed: int) -> int:
+    """Return another seed of a study: the trials of the first sweep have seeds that depend on it."""
+    return (seed + 1) % (LIMIT_SEED + 1)
 
 
 def _refuse_other_params(copy: Path, trial: Trial) -> None:

@@ -22,7 +22,7 @@ CODES: dict[str, dict[int, str]] = {
         BAD_STORE: _STORE,
         INTERRUPTED: "interrupted",
     },
-    "show": {0: "printed", BAD_INPUT: _INPUT, BAD_STORE: _NONE},
+    "show": {0: "printed", BAD_INPUT: f"{_INPUT}, or --write cannot be written", BAD_STORE: _NONE},
     "list": {0: "printed", BAD_INPUT: "an option or a variable is invalid", BAD_STORE: _STORE},
     "init": {0: "written", BAD_INPUT: "a file exists, or the data cannot be read as it is", BAD_STORE: _STORE},
     "report": {0: "written", BAD_INPUT: f"{_INPUT}, or a file cannot be written", BAD_STORE: _NONE},

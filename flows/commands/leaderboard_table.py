@@ -13,6 +13,7 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.front import NOT_COMPUTED
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.trial import Params, Status, TrialResult, Value
 from nightune.vocabulary import CHANGES
 
@@ -29,6 +30,7 @@ ENDED = {
 WINNER, ALIKE = "*", "="
 INDENT = "  "
 ON_FRONT = "+"
+REPLACED = "replaced"  # a member of a population
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
@@ -56,6 +58,12 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         console.print(Text(finding, style="yellow"), soft_wrap=True)
 
 
+def _ended(report: SweepReport, result: TrialResult) -> str:
+    if result.status is Status.NOT_PROMOTED and report.sweep.method == POPULATION:
+        return REPLACED
+    return ENDED.get(result.status, str(result.status))
+
+
 def _columns(report: SweepReport, width: int) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """Return headings and cells: what all have, further objectives and params as fit, and seconds if all params do.
 
@@ -67,7 +75,7 @@ def _columns(report: SweepReport, width: int) -> tuple[list[tuple[str, list[str]
         (report.sweep.metric, [_objective(report, result) for result in shown]),
         *_front_marks(report, shown),
         ("epoch", [f"{result.best_epoch}/{result.epochs}" if result.epochs else "–" for result in shown]),
-        ("ended", [ENDED.get(result.status, str(result.status)) for result in shown]),
+        ("ended", [_ended(report, result) for result in shown]),
     ]
     seconds = ("seconds", [f"{result.seconds:.1f}" for result in shown])
     params = [*_further_columns(report, shown), *(_param_column(name, shown) for name in report.by_importance)]
@@ -168,7 +176,10 @@ def _marks(report: SweepReport) -> list[str]:
 def print_trial(console: Console, report: SweepReport, result: TrialResult) -> None:
     """Print why a trial was proposed, and its params that differ between trials, in full."""
     known = [name for name in report.by_importance if name in result.trial.params]
-    said = textwrap.wrap(why_proposed(result, lambda value: f"{value:.4f}"), console.width - len(INDENT))
+    said = textwrap.wrap(
+        why_proposed(result, lambda value: f"{value:.4f}", is_replaced=_ended(report, result) == REPLACED),
+        console.width - len(INDENT),
+    )
     if not known and not said:
         return
     console.print(f"\nTrial {result.trial.number} in full", style="bold", highlight=False)

@@ -54,7 +54,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
     with report_errors(), interrupts_remembered(), progress_shown():
         _set_hooks(webhook, hook)
         from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
-        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.load_study import load_study, refuse_missing_sampler  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         try:
@@ -62,7 +62,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
         except ScheduleError as error:
             raise typer.BadParameter(str(error)) from error
         for study in studies:
-            load_study(study)  # refuse a bad file before anything starts
+            refuse_missing_sampler(load_study(study))  # a bad file too, before anything starts
         change = clock_change(cron, timezone, datetime.now(ZoneInfo(timezone)).replace(tzinfo=None))
         if change is not None:
             say(

@@ -12,7 +12,7 @@ from nightune.models.recipe.rules import RecipeError, refuse_contradictions
 from nightune.models.techniques import losses, precision
 from nightune.models.techniques.batch_sizes import keys as batch_size_keys
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
-from nightune.models.techniques.keys import Key, flat_change, is_by_head
+from nightune.models.techniques.keys import Key, is_by_head
 from nightune.models.techniques.learning_rates import keys as learning_rate_keys
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
 from nightune.models.techniques.losses import TrainingSettings
@@ -25,7 +25,7 @@ from nightune.models.techniques.stopping import keys as stopping_keys
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.weight_decays import keys as weight_decay_keys
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
-from nightune.vocabulary import ARCHITECTURE, CHANGES, DEFAULT_ARCHITECTURE, GIVEN, MODEL_PREFIX, suggestion
+from nightune.vocabulary import ARCHITECTURE, CHANGES, DEFAULT_ARCHITECTURE, GIVEN, MODEL_PREFIX, flat_table, suggestion
 
 KEYS: dict[str, Key] = {
     **optimizer_keys.KEYS,
@@ -183,7 +183,7 @@ def _native(name: str, key: Key, value: Any) -> Any:
 
 
 def _flat_numbers(table: Mapping[str, Any]) -> dict[str, float]:
-    flat = flat_change(table)
+    flat = flat_table(table)
     return {name: float(flat[name]) for name in sorted(flat)}
 
 

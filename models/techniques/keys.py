@@ -4,10 +4,9 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import CHANGEABLE, KeyKind, listing, suggestion
+from nightune.vocabulary import CHANGEABLE, KeyKind, flat_table, listing, suggestion
 
 NO_NAMES = "none"  # of a key whose values are names
 
@@ -129,7 +128,7 @@ class Key:
         for label, weight in value.items():
             if not isinstance(label, str) or self._number_problem(weight):
                 return f"class {label!r}: {self._number_problem(weight) or 'the class is no text'}"
-        return None if any(weight > 0 for weight in value.values()) else "no class has a weight above 0"
+        return None if value else "the table is empty: it names no class"
 
     def _heads_problem(self, table: Mapping[object, object]) -> str | None:
         for name, value in table.items():
@@ -167,17 +166,6 @@ def is_by_head(class_weight: object) -> bool:
     return isinstance(class_weight, Mapping) and any(isinstance(each, str | Mapping) for each in class_weight.values())
 
 
-def flat_change(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a change by dotted name: `learning_rate.peak = 0.1` is a nested table in TOML."""
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        inner = (
-            {f"{name}.{each}": held for each, held in value.items()} if isinstance(value, Mapping) else {name: value}
-        )
-        flat |= inner if all(not isinstance(held, Mapping) for held in inner.values()) else flat_change(inner)
-    return flat
-
-
 def _change_problem(epoch: object, table: object) -> str | None:
     if not isinstance(epoch, str) or not epoch.isascii() or not epoch.isdecimal() or not 2 <= int(epoch) <= 10**6:
         return "not an epoch (a whole number from 2: the first epoch has the values outside this table)"
@@ -185,11 +173,17 @@ def _change_problem(epoch: object, table: object) -> str | None:
         return f"write {int(epoch)}"
     if not isinstance(table, Mapping) or not table:
         return f"{table!r} is not a table of values"
-    for name, value in flat_change(table).items():
-        if name not in CHANGEABLE:
-            return f"{name!r} cannot change within a training{suggestion(name, CHANGEABLE)} ({listing(CHANGEABLE)})"
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return f"{name}: {value!r} is not a number"
+    problems = (_changed_value_problem(name, value) for name, value in flat_table(table).items())
+    return next((problem for problem in problems if problem), None)
+
+
+def _changed_value_problem(name: str, value: object) -> str | None:
+    if value == {}:
+        return f"{name}: an empty table changes nothing; remove it"
+    if name not in CHANGEABLE:
+        return f"{name!r} cannot change within a training{suggestion(name, CHANGEABLE)} ({listing(CHANGEABLE)})"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return f"{name}: {value!r} is not a number"
     return None
 
 

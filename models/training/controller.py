@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.recipe.params import params_of, recipe_at
+from nightune.models.recipe.params import recipe_at
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes.gradient_noise import (
     EPOCH_SQUARE,
@@ -37,8 +37,8 @@ from nightune.models.techniques.stopping.rules import ERROR_RULES, LOSS_RULES
 from nightune.models.techniques.stopping.state import NO_INPUTS, Observation, StoppingInputs
 from nightune.models.techniques.stopping.stopping import next_stopping_state
 from nightune.models.techniques.weight_decays.weight_decays import decay_shrinks, decay_strengths, with_strength_by_time
-from nightune.models.training.controller_state import ControllerState, as_json, from_json
-from nightune.models.training.plan import SEMANTICS_VERSION, EpochPlan
+from nightune.models.training.controller_state import ControllerState, as_json, divergence, from_json, training_identity
+from nightune.models.training.plan import EpochPlan
 from nightune.models.training.plateau_actions import batches, plateau_rule, rate_multiplier
 from nightune.vocabulary import Status, sign_of
 
@@ -134,7 +134,7 @@ class Controller:
             epoch=plan.epoch,
             updates=self._state.updates + plan.updates,
             examples=self._state.examples + plan.examples,
-            divergence=self._divergence(metrics),
+            divergence=divergence(metrics, self._monitor),
             penalty=self._next_penalty(metrics, plan),
         )
         if not state.divergence:
@@ -145,8 +145,9 @@ class Controller:
     def _enter(self, state: ControllerState) -> None:
         """Set the state before an epoch, and take the values that hold in it: those of a change, if one begins."""
         if state.epoch + 1 in self._whole.training.change_epochs:
-            self._recipe = recipe_at(self._whole, state.epoch + 1)
-            state = replace(state, penalty=self._recipe.penalty.strength)
+            strength, self._recipe = self._recipe.penalty.strength, recipe_at(self._whole, state.epoch + 1)
+            if self._recipe.penalty.strength != strength:  # otherwise an adapted strength stays
+                state = replace(state, penalty=self._recipe.penalty.strength)
         self._state = state
 
     def _judged(
@@ -303,22 +304,6 @@ class Controller:
             begins_fine_tuning=epoch == self._second_phase,
         )
 
-    def _divergence(self, metrics: Mapping[str, float]) -> str:
-        for name in ("loss", "val_loss", self._monitor):
-            if name in metrics and not math.isfinite(metrics[name]):
-                return f"{name} is {float(metrics[name])}"
-        return ""
-
     def _identity(self, epoch: int) -> dict[str, Any]:
-        """Return the values that identify a training up to an epoch, which later changes do not affect."""
-        whole = self._whole
-        begun = replace(whole, training=replace(whole.training, changes=whole.training.changes_until(epoch)))
-        return {
-            "semantics": SEMANTICS_VERSION,
-            "params": params_of(begun),
-            "examples": self._examples,
-            "epochs": self._epochs,
-            "order_seed": self._order_seed,
-            "monitor": self._monitor,
-            "direction": self._direction,
-        }
+        rules: dict[str, Any] = {"order_seed": self._order_seed, "monitor": self._monitor, "direction": self._direction}
+        return training_identity(self._whole, epoch, examples=self._examples, epochs=self._epochs, **rules)

@@ -1,13 +1,16 @@
-"""The state of a controller between epochs, and its conversion to plain JSON values."""
+"""The state of a controller between epochs, its conversion to plain JSON values, and the training that it is of."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from nightune.models.recipe.params import params_of
+from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes.gradient_noise import NoiseState
 from nightune.models.techniques.plateaus import PlateauState
 from nightune.models.techniques.stopping.state import StoppingState
+from nightune.models.training.plan import SEMANTICS_VERSION
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,23 @@ def from_json(values: Mapping[str, Any]) -> ControllerState:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the saved state is from another version of the controller: {error}") from error
+
+
+def training_identity(whole: Recipe, epoch: int, **facts: int | str) -> dict[str, Any]:
+    """Return the values that identify a training up to an epoch, which later changes of its recipe do not affect.
+
+    `facts` are what else it depends on: data size, budget, the seed of the order, and how its epochs are judged.
+    """
+    begun = replace(whole, training=replace(whole.training, changes=whole.training.changes_until(epoch)))
+    return {"semantics": SEMANTICS_VERSION, "params": params_of(begun), **facts}
+
+
+def divergence(metrics: Mapping[str, float], monitor: str) -> str:
+    """Return which of the losses and the monitored metric is not finite, with its value; empty if all are."""
+    for name in ("loss", "val_loss", monitor):
+        if name in metrics and not math.isfinite(metrics[name]):
+            return f"{name} is {float(metrics[name])}"
+    return ""
 
 
 def _with_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from nightune.tasks.trial.trainer import Trainer
 from nightune.tasks.trial.turns import run_in_turn, run_side_by_side
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.search_budget import SearchEndedError
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -84,9 +84,8 @@ class TrialToWrite:
 class AtWorker:
     """What a worker adds to the training of a cohort: its attempt, and the runs to resume by trial key.
 
-    `given_up` are the deaths by trial key
-    that are counted on other machines, too. A worker that `opens_first` takes a trial's run before it trains, so that
-    the run says which trial was in training when a whole machine was lost.
+    `given_up` are the deaths by trial key that are counted on other machines, too. A worker that `opens_first` takes a
+    trial's run before it trains, so that the run says which trial was in training when a whole machine was lost.
     """
 
     attempt: Attempt

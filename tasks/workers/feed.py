@@ -224,7 +224,7 @@ class Feed:
     def _record(self, worker: Place, sent: _Sent, trained: Trained) -> None:
         setting, budget = self._setting, self._setting.budget
         ours = {trial.key: trial for trial in sent.trials}  # not a second copy of each
-        results = {key: replace(each, trial=ours[key]) for each in trained.results for key in [each.trial.key]}
+        results = {each.trial.key: replace(each, trial=ours[each.trial.key]) for each in trained.results}
         self._keep(results)
         self._halted_in.update(dict.fromkeys(results, worker.name))
         add_compilation(setting.store, setting.sweep, trained.compilation)

@@ -80,8 +80,7 @@ def code_parcel(setting: Setting, code: KeptCode, earlier: Path | None = None) -
 def refuse_fixed_places(study: Study) -> None:
     """Refuse functions that a study names by a place of this machine: the folders of workers are others."""
     given = [(name, option) for name in study.space.by_name for option in _texts(study.space.options(name))]
-    measured = "objective.metrics" if study.objective.metrics else "objective.metric"
-    for key, reference in [*given, *((measured, each) for each in study.objective.named)]:
+    for key, reference in [*given, *((study.objective.key, each) for each in study.objective.named)]:
         if is_reference(reference) and (PurePath(reference).is_absolute() or reference.startswith("~")):
             problem = f"{reference!r} is a place of this machine, and workers have others"
             remedy = "name it by a path relative to the study's file, such as models/net.py:build"

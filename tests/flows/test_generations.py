@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
-from nightune.tasks.write_report import SweepReport
 from nightune.tuning.trial import Status
 from tests.flows.conftest import Command
 from tests.flows.test_model_rounds import PLAIN, trained
@@ -107,7 +107,9 @@ def test_the_schedule_of_a_member_is_written_as_a_study_that_trains_it_again(
     assert f"continues trial {member.trial.parent.trial} after epoch 4" in shown.stdout  # type: ignore[union-attr]
     again = tune(copy)
     assert {json.dumps(each.trial.params) for each in again.results} == {json.dumps(member.trial.params)}
-    assert len({each.trial.seed for each in again.results}) == 3
+    seeds = {each.trial.seed for each in again.results}
+    assert (len(seeds), seeds & {each.trial.seed for each in report.results}) == (3, set())
+    assert again.sweep.data_version == report.sweep.data_version
     rates = points(store_root, again, "learning_rate")
     assert rates[0] == points(store_root, report, "learning_rate")[member.trial.number]
     refused = nightune("show", population, "--write", copy)

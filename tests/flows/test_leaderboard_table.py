@@ -64,6 +64,14 @@ def test_eighty_columns_have_the_four_params_that_mattered_most() -> None:
     assert any("seconds" in line for line in printed(width=160))
 
 
+def test_a_replaced_member_of_a_population_is_not_called_dropped_at_a_rung() -> None:
+    dropped = replace(REPORT, results=(trial(3, 0.97, Status.NOT_PROMOTED),))
+    population = replace(dropped, sweep=replace(SWEEP, method="pbt"))
+    for report, word in ((dropped, " rung "), (population, " replaced ")):
+        assert any(word in row for row in printed(report) if "0.9700" in row)
+    assert any("replaced after 4 epochs" in line for line in printed(population))
+
+
 def test_trials_within_one_standard_error_are_marked_alike() -> None:
     lines = printed()
     assert [line[:1] for line in lines if line[5:].startswith("  0.")] == ["*", "=", " "]

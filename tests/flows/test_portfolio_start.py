@@ -105,4 +105,5 @@ def test_check_says_how_many_configurations_fit_and_what_was_changed(started: Pa
     console = Console(record=True, width=160)
     print_check(console, check_study(load_study(started)))
     (line,) = (each for each in console.export_text().splitlines() if each.startswith("start"))
-    assert line.split() == ["start", *["drawn:", "the", "portfolio", "has", "no", "family", "of", "net.py:make"]]
+    assert "portfolio" in line
+    assert line.rstrip().endswith("net.py:make")

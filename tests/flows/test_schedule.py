@@ -51,6 +51,17 @@ def test_the_command_refuses_a_broken_cron_line_before_it_starts_anything(small_
     assert not (store_root / "prefect" / "server.log").exists()
 
 
+@pytest.mark.parametrize("command", [("serve", "--cron", "0 2 * * *"), ("check", "--no-build")], ids=["serve", "check"])
+def test_commands_refuse_a_method_whose_package_is_missing(
+    small_study: Path, store_root: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_study.write_text(small_study.read_text().replace('"random"', '"tpe"'))
+    monkeypatch.setattr("nightune.tasks.load_study.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, [command[0], str(small_study), *command[1:]])
+    assert (result.exit_code, "nightune[tpe]" in result.output) == (2, True)
+    assert not (store_root / "prefect" / "server.log").exists()
+
+
 @pytest.mark.parametrize(
     ("crashed", "missed", "line"),
     [

@@ -13,6 +13,7 @@ from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import Outcome, train
 from tests.models.conftest import BACKEND
+from tests.models.controllers import GRADIENTS
 from tests.models.test_engine_equality import small_dataset
 from tests.models.test_snapshots import FOR_ALL, Kept, Resumed, is_equal, make, run
 
@@ -87,6 +88,32 @@ def test_plans_follow_the_values_of_their_epochs() -> None:
     rates = [plan_rates(controller(each)) for each in (params, PLAIN | {"learning_rate.schedule": "cosine"})]
     np.testing.assert_allclose(rates[0][:2], rates[1][:2])
     np.testing.assert_allclose(rates[0][2:], 2 * np.array(rates[1][2:]), rtol=1e-6)
+
+
+ADAPTED: dict[str, dict[str, Any]] = {
+    "strength of a penalty": {"penalty.kind": "l2", "penalty.adaptation": "gap_control"},
+    "rate of a plateau": {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 1},
+    "size of a batch": {"batch_size.policy": "cabs", "batch_size.size": 4, "batch_size.minimum": 2},
+}
+LOSSES = {"loss": 1.0, "val_loss": 1.0, "train_loss_after": 1.0, "held_out_loss": 2.0, **GRADIENTS}
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_a_change_of_another_value_keeps_what_has_adapted(name: str) -> None:
+    params = {"stopping.rule": "none", "gradient_clip.kind": "norm", "gradient_clip.limit": 1.0, **ADAPTED[name]}
+    changes = {"training.changes": {"3": {"gradient_clip.limit": 2.0}}}
+    plain, changed = (adapted_values(controller(each)) for each in (params, params | changes))
+    assert plain == changed
+    assert plain[2] != plain[0]
+
+
+def adapted_values(planned: Controller) -> list[tuple[float, ...]]:
+    values = []
+    while plan := planned.next_epoch():
+        values.append((plan.penalty, float(plan.learning_rates[0]), int(plan.batch_sizes[0])))
+        planned.observe(LOSSES)
+        planned.restore(planned.state())
+    return values
 
 
 def controller(params: dict[str, Any]) -> Controller:

@@ -3,6 +3,7 @@
 import pickle
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.workers import host as module
 from nightune.tasks.workers.host import Died, Host, Sending, Tracking, place_of
 from nightune.tasks.workers.marks import Mark
+from nightune.tasks.workers.silence import LONGEST_STEP_SECONDS, Silence
 
 TRAINING = """
 import os, pickle, signal, sys, time
@@ -35,7 +37,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     (tmp_path / "training_process_of_test.py").write_text(TRAINING)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(module, "HANG_SECONDS", 0.5)
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     nowhere = Tracking("sqlite:///none.db", "run", True)
     started = Host(Sending("flow", "training_process_of_test", {}, {}, "flowers", nowhere, Mark(tmp_path, "", "")))
@@ -44,7 +45,33 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     started.end()
 
 
-def test_a_training_process_that_hangs_is_killed_and_named(host: Host, tmp_path: Path) -> None:
+class Beating:
+    """A connection to a process that shows a sign of life at each fourth look, and answers at the 32nd."""
+
+    looks = 0
+
+    def poll(self, seconds: float) -> bool:
+        self.looks += 1
+        return self.looks % 4 == 0
+
+    def recv(self) -> tuple[bool, bytes]:
+        return (True, b"answer") if self.looks == 32 else (False, b"")
+
+    def send_bytes(self, message: bytes) -> None:
+        assert message == b"job"
+
+
+def test_signs_of_life_end_the_silence_of_a_process(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = count()
+    monkeypatch.setattr(module, "Silence", lambda: Silence(lambda: next(looks) * 100.0))  # seconds between two looks
+    monkeypatch.setattr(host, "_connection", Beating())
+    monkeypatch.setattr(module, "HANG_SECONDS", 3 * LONGEST_STEP_SECONDS)
+    assert host.train(b"job", "1", pytest.fail) == b"answer"
+
+
+def test_a_training_process_that_hangs_is_killed_and_named(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     received: list[bytes] = []
     assert host.train(b"job", "1", received.append) == b"job"
     assert received == []
@@ -53,6 +80,7 @@ def test_a_training_process_that_hangs_is_killed_and_named(host: Host, tmp_path:
     with log.training("key-3", 3):
         record = log._in_training.read_text()
     log._in_training.write_text(record.replace(f'"process": {psutil.Process().pid}', f'"process": {host._process.pid}'))
+    monkeypatch.setattr(module, "HANG_SECONDS", 0.5)  # a process that is slow to answer is killed as well
     began = time.monotonic()
     died = pickle.loads(host.train(b"hang", "2", received.append))
     assert isinstance(died, Died)

@@ -48,6 +48,8 @@ def test_a_table_of_epochs_is_one_value_and_a_list_of_tables_is_searched(tmp_pat
         ("{ 3 = { model.units = 4 } }", "cannot change"),
         ('{ 3 = "adam" }', "table"),
         ("4", "table"),
+        ("{ 5 = { learning_rate = {}, weight_decay.strength = 0.1 } }", "learning_rate: an empty table"),
+        ("{ 5 = { learning_rate.peak = {} } }", "learning_rate.peak: an empty table"),
     ],
 )
 def test_changes_that_do_not_fit_are_refused_with_their_key(tmp_path: Path, changes: str, word: str) -> None:

@@ -104,12 +104,15 @@ def _child(
     generator: np.random.Generator,
     taken: Sequence[Params],
 ) -> tuple[int, dict[str, Value]] | None:
-    """Return a parent and the point that continues it, which is none of those taken; None if there is none."""
+    """Return a parent and the point that continues it with other values, none of those taken; None if there is none."""
     for _ in range(TRIES if parents else 0):
         parent = parents[int(generator.integers(len(parents)))]
         values = _perturbed(space, parent.point, rules, generator)
         if not values:
             return None
+        held = values_of(parent.point)
+        if all(held[name] == value for name, value in values.items()):  # as at the end of a range
+            continue
         changes: Any = {**changes_of(parent.point), str(epoch + 1): values}
         point: dict[str, Value] = {**parent.point, CHANGES: changes}
         if point not in taken:

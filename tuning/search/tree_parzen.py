@@ -1,4 +1,4 @@
-"""Propose points from results by tree-structured Parzen estimators: Optuna's, rebuilt in memory for each point."""
+"""Propose points from results by tree-structured Parzen estimators: Optuna's, rebuilt in memory for each round."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from nightune.tuning.errors import Problem
 from nightune.tuning.search.population import Rules, perturbed_dimensions
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.population import METHOD
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Rung
 from nightune.vocabulary import CHANGEABLE, CHANGES, listing
@@ -45,22 +45,24 @@ def generations(search: SearchSection) -> tuple[Bracket, ...]:
 
 def population_problems(search: SearchSection, space: SearchSpace) -> Iterator[Problem]:
     """Yield what of a space does not fit a search by population."""
-    if search.method != METHOD:
+    if search.method != POPULATION:
         return
     perturbed = perturbed_dimensions(space)
     if not perturbed:
-        message = f"{METHOD!r} changes values within a training, but none of these is searched: {listing(CHANGEABLE)}"
+        message = (
+            f"{POPULATION!r} changes values within a training, but none of these is searched: {listing(CHANGEABLE)}"
+        )
         yield Problem("search.method", f"{message}; give one a range, or use method 'random'")
     stopping = next((name for name in space.by_name if name.startswith("stopping.") and not _is_off(space, name)), None)
     if stopping:
-        message = (
-            f"stops trainings, but of a population the worst are replaced instead ({METHOD!r} trains without a rule)"
-        )
+        message = f"stops trainings, but {POPULATION!r} has no rule: the worst members are replaced instead"
         yield Problem(stopping, f"{message}; remove it, or use method 'random'")
     if CHANGES in space.by_name:
-        yield Problem(CHANGES, f"method {METHOD!r} finds the changes itself; remove the table, or use method 'random'")
+        yield Problem(
+            CHANGES, f"method {POPULATION!r} finds the changes itself; remove the table, or use method 'random'"
+        )
     if any(space.options("training.unfreeze_at")):
-        message = f"a second phase has an optimizer of its own, from which no other member can continue with {METHOD!r}"
+        message = f"with {POPULATION!r} no member can continue from a second phase: its optimizer is another"
         yield Problem("training.unfreeze_at", f"{message}; remove it, or use method 'random'")
     count = len(generation_epochs(search))
     most = TABLE_CHARACTERS // (EPOCH_CHARACTERS + VALUE_CHARACTERS * max(1, len(perturbed)))

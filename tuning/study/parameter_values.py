@@ -7,7 +7,7 @@ from typing import Any
 from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Choice, Range, is_among, range_problems
 from nightune.tuning.study.parameters import TABLES, Parameter
-from nightune.tuning.study.table_values import CHANGES, native_table
+from nightune.tuning.study.table_values import CHANGES_KIND, native_table
 from nightune.tuning.study.vocabulary import KeySpec
 from nightune.tuning.trial import Value
 from nightune.vocabulary import shown, suggestion
@@ -36,7 +36,7 @@ def value_problems(value: object, key: KeySpec) -> list[str]:
         problem = key.problem(value)
         return [f"{problem} ({key.allowed})"] if problem else []
     if key.kind in TABLES and isinstance(value, dict):
-        if key.kind != CHANGES and not _is_plain([*value.values()]):
+        if key.kind != CHANGES_KIND and not _is_plain([*value.values()]):
             remedy = "to search the weight of a class, list tables: [{ no = 1, yes = 5 }, { no = 1, yes = 20 }]"
             return [f"{shown(value)} holds other values than numbers; {remedy}"]
     elif not _is_plain(value):

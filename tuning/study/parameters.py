@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightune.tuning.errors import Problem
-from nightune.tuning.study.table_values import CHANGES, flat_table
+from nightune.tuning.study.table_values import CHANGES_KIND
 from nightune.tuning.study.vocabulary import KeySpec
-from nightune.vocabulary import listing, shown, suggestion
+from nightune.vocabulary import flat_table, listing, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
-TABLES = ("class_weight", "head_weights", CHANGES)  # kinds of keys whose values are tables
+TABLES = ("class_weight", "head_weights", CHANGES_KIND)  # kinds of keys whose values are tables
 FORMS = ("value", "options", "low", "high")
 FIELDS = (*FORMS, "scale", "integer", "steps", "when")
 
@@ -95,7 +95,7 @@ def _is_group(name: str, names: Collection[str]) -> bool:
 def _read_condition(key: str, written: object) -> WrittenCondition | Problem:
     if not isinstance(written, dict) or not written:
         return Problem(key, f'{shown(written)} is not a condition (write {{ NAME = ["one value", "another"] }})')
-    return WrittenCondition(key, dict(flat_table("", written)))
+    return WrittenCondition(key, flat_table(written))
 
 
 def _read_plain(name: str, value: object, when: tuple[WrittenCondition, ...]) -> Parameter | Problem:

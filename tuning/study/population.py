@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from nightune.tuning.study.section import Clash, Count, Section
 from nightune.vocabulary import shown
 
-METHOD = "pbt"
+POPULATION = "pbt"
 KEYS = ("population", "perturb_every", "truncation", "perturb_factors", "resample_probability")
 FEWEST = 4  # members
 
@@ -46,9 +46,9 @@ class PopulationKeys(Section):
 def population_clashes(search: Any) -> Iterator[Clash]:
     """Yield the clashes between the keys of a population and the others of [search], which is `search`."""
     given = {name: value for name in KEYS if (value := getattr(search, name)) is not None}
-    if search.method != METHOD:
+    if search.method != POPULATION:
         for name, value in given.items():
-            message = f"{shown(value)} is read only by method {METHOD!r}; remove it, or use that method"
+            message = f"{shown(value)} is read only by method {POPULATION!r}; remove it, or use that method"
             yield Clash(("method", name), name, message)
         return
     if search.population is None:

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nightune.tuning.study.edit import inline, with_value
@@ -10,17 +11,29 @@ from nightune.tuning.trial import Params, Value
 from nightune.vocabulary import CHANGES
 
 TRIALS = 3  # with a seed each
+SPLIT = ("data", "split")
 REPLACED = ("name", "search", *SECTIONS)  # keys and sections of the study
 
 
-def repeating_study(text: str, question: str, seed: int, epochs: int, params: Params) -> str | None:
-    """Return the text of a study with another question, whose only point are these complete params.
+@dataclass(frozen=True)
+class Seeds:
+    """The seed of a study, on which its trials depend, and that of its split, if the study's text gives it none."""
 
-    Data, objective and what follows the search stay as in `text`; the name is left to the file. None if that cannot be
-    written into the text.
+    of_trials: int
+    of_split: int
+
+
+def repeating_study(text: str, question: str, seeds: Seeds, epochs: int, params: Params) -> str | None:
+    """Return the text of a study with another question and other seeds, whose only point are these complete params.
+
+    Data, their split, objective and what follows the search stay as in `text`; the name is left to the file. None if
+    that cannot be written into the text.
     """
     edited: str | None = text
-    for path, value in [(("question",), question), (("seed",), seed), *(((name,), None) for name in REPLACED)]:
+    written: list[tuple[tuple[str, ...], Any]] = [(("question",), question), (("seed",), seeds.of_trials)]
+    if "seed" not in tomllib.loads(text).get("data", {}).get("split", {}):
+        written.append(((*SPLIT, "seed"), seeds.of_split))
+    for path, value in [*written, *(((name,), None) for name in REPLACED)]:
         is_there = edited is not None and path[0] in tomllib.loads(edited)
         if edited is not None and (value is not None or is_there):
             edited = with_value(edited, path, value)

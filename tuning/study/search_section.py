@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
-from nightune.tuning.study.population import METHOD as POPULATION
-from nightune.tuning.study.population import PopulationKeys, population_clashes
+from nightune.tuning.study.population import POPULATION, PopulationKeys, population_clashes
 from nightune.tuning.study.section import Clash, Count, Switch, Text
 from nightune.vocabulary import listing, shown
 

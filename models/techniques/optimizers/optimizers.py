@@ -290,3 +290,6 @@ GRADIENT_CLIPS: dict[str, str | None] = {
 WEIGHT_AVERAGES = ("none", "exponential", "polynomial")
 
 MINI_BATCH_OPTIMIZERS = tuple(kind for kind in OPTIMIZERS if not OptimizerSettings(kind).is_full_batch)
+
+# Optimizers that set their own rate → the allowed schedules, with or without warm-up.
+ALLOWED_SCHEDULES = {"dog": ("fixed",), "schedule_free": ("fixed",), "prodigy": ("fixed", "cosine")}

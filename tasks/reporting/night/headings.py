@@ -48,7 +48,7 @@ def _is_near(night: Night, result: TrialResult, best: float, band: float) -> boo
 
 def history_note(night: Night) -> str:
     """Return the counts by status, the improvement, and how many trials cannot be told from the best."""
-    counts = {status_text(name): many for name, many in status_counts(night.results).items() if many}
+    counts = {status_text(night, name): many for name, many in status_counts(night.results).items() if many}
     text = ", ".join(f"{many} {name}" for name, many in sorted(counts.items(), key=lambda each: -each[1])) + "."
     missing = night.sweep.planned_trials - len(night.trials)
     if not night.sweep.is_complete:

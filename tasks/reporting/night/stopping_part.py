@@ -34,7 +34,7 @@ def stopping_part(night: Night) -> dict[str, Any] | None:
     return {
         "heading": _heading(night, found, budget, cost),
         "facts": _facts(night, found, budget, cost),
-        "groups": _groups(found, budget),
+        "groups": _groups(night, found, budget),
         "audits": [_audit_row(night, each) for each in pairs],
         "rows": [_row(night, each) for each in sorted(found, key=lambda each: -each.epochs)[:MOST_ROWS]],
         "left": max(0, len(found) - MOST_ROWS),
@@ -132,10 +132,12 @@ def _facts(night: Night, found: Sequence[Saved], budget: int, cost: Regret | Non
     ]
 
 
-def _groups(found: Sequence[Saved], budget: int) -> list[Row]:
+def _groups(night: Night, found: Sequence[Saved], budget: int) -> list[Row]:
     groups: dict[str, list[Saved]] = {}
     for each in found:
-        name = f"dropped at epoch {each.result.epochs}" if each.result.status is Status.NOT_PROMOTED else _rule(each)
+        name = _rule(night, each)
+        if each.result.status is Status.NOT_PROMOTED:
+            name = f"{status_text(night, each.result.status).removesuffix(' at a rung')} at epoch {each.result.epochs}"
         groups.setdefault(name, []).append(each)
     return [
         {
@@ -150,9 +152,9 @@ def _groups(found: Sequence[Saved], budget: int) -> list[Row]:
     ]
 
 
-def _rule(each: Saved) -> str:
+def _rule(night: Night, each: Saved) -> str:
     rule = each.result.trial.params.get("stopping.rule")
-    return status_text(each.result.status) if rule in (None, "none") else f"stopped by {rule}"
+    return status_text(night, each.result.status) if rule in (None, "none") else f"stopped by {rule}"
 
 
 def _audit_row(night: Night, each: Audited) -> Row:
@@ -177,7 +179,9 @@ def _row(night: Night, each: Saved) -> Row:
     return {
         "trial": each.result.trial.number,
         "link": night.link(each.result.run_id),
-        "how": _rule(each) if each.result.status is Status.STOPPED_EARLY else status_text(each.result.status),
+        "how": _rule(night, each)
+        if each.result.status is Status.STOPPED_EARLY
+        else status_text(night, each.result.status),
         "trained": each.result.epochs,
         "epochs": each.epochs,
         "seconds": duration(each.seconds),

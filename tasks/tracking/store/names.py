@@ -68,7 +68,7 @@ ATTEMPT_TOKEN = "nightune.attempt_token"  # of the attempt that writes the run: 
 DEATHS = "nightune.deaths"  # of workers of a cluster while they trained this trial, as JSON: count, reason, is_final
 MESSAGE = "nightune.message"
 PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
-# grid, random, gp, auto, pbt, portfolio, or history: a best point of an earlier sweep
+# grid, random, gp, tpe, auto, pbt, portfolio, or history: a best point of an earlier sweep
 PROPOSED_BY = "nightune.proposed_by"
 # The trial that this one continues, the last epoch of that, and what it replaced, with both objectives, as JSON.
 CONTINUES = "nightune.continues"
