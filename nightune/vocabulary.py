@@ -6,7 +6,7 @@ Options of a technique are not here: they belong to `models`, and `tuning` recei
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeVar, get_args
 
@@ -175,11 +175,21 @@ def flat_table(table: Mapping[str, Any]) -> dict[str, Any]:
 
     An empty table is a value.
     """
-    flat: dict[str, Any] = {}
+    return dict(_flat_items(table))
+
+
+def name_given_twice(table: Mapping[str, Any]) -> str | None:
+    """Return a dotted name that a table has twice, as `learning_rate.peak` and in quotation marks; None without one."""
+    names = [name for name, _ in _flat_items(table)]
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
+
+
+def _flat_items(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
-        is_nested = isinstance(value, Mapping) and value
-        flat |= {f"{name}.{each}": held for each, held in flat_table(value).items()} if is_nested else {name: value}
-    return flat
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{name}.{each}", held) for each, held in _flat_items(value))
+        else:
+            yield name, value
 
 
 def counted(number: int, noun: str) -> str:

@@ -20,7 +20,7 @@ from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_othe
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, latest_sweep, open_sweep
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.budgets import can_extend
+from nightune.tuning.study.budgets import FIRST_ROUND, can_extend, has_first_round
 from nightune.tuning.study.ends import has_room
 from nightune.tuning.study.study import Study
 
@@ -41,7 +41,7 @@ def choose_sweep(
     has_ended = standing is not None and bool(standing.ended_by) and not continues
     if standing is None or (changed and has_ended) or (standing.is_complete and (fresh or changed)):
         _say_why_next(study, standing, fresh, bool(changed))
-        study = study.model_copy(update={"repeats_points": False})
+        study = study.model_copy(update={"repeats_points": False, "first_round": FIRST_ROUND})
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
         resumes = not (changed and has_ended)
@@ -99,11 +99,11 @@ def _open_standing(
 def _standing(store: Store, study: Study, data: PreparedData, fresh: bool) -> tuple[Sweep | None, Study]:
     """Return the sweep of the study, if there is one or one to extend, and the study as this sweep trains it."""
     if (same := latest_sweep(store, study, data.version)) is not None:
-        return same, study.model_copy(update={"repeats_points": not same.is_without_repeats})
+        return same, study.model_copy(update=same.layout)
     other = None if study.search.trials is None else sweep_of_other_length(store, study, data.version)
     if other is None or (fresh and other.is_complete):
         return None, study
-    study = study.model_copy(update={"repeats_points": not other.is_without_repeats})
+    study = study.model_copy(update=other.layout)
     if study.search.trials in other.earlier_lengths:
         logger.info("%s has been extended to %d trials", other.id, other.asked_trials)
         return other, study.with_trials(other.asked_trials)
@@ -163,8 +163,10 @@ def _continues(study: Study, sweep: Sweep) -> bool:
 
 
 def _tags(study: Study) -> dict[str, str]:
-    """Return the tags of a new sweep about the points of its space, and its folds."""
+    """Return the tags of a new sweep about the points of its space, its first round and its folds."""
     tags = {} if study.point_count is None else {names.POINTS: str(study.point_count)}
+    if has_first_round(study.search):
+        tags[names.FIRST_ROUND] = str(study.first_round)
     if study.data.split.folds:
         tags[names.FOLDS] = str(study.data.split.folds)
     is_shorter = study.search.trials not in (None, study.trial_count)

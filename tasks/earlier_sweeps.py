@@ -124,7 +124,7 @@ def alike_sweeps(store: Store, study: Study, sweep: Sweep) -> Iterator[tuple[Swe
 def _as_trained(content: Content, study: Study, sweep: Sweep) -> Study:
     """Return the study with the search of a sweep: its rounds and rungs depend on the number of its trials."""
     search = SearchSection.model_validate_json(json.dumps(content["search"]))
-    return study.model_copy(update={"search": search, "repeats_points": not sweep.is_without_repeats})
+    return study.model_copy(update={"search": search, **sweep.layout})
 
 
 def _rungs(content: Content, study: Study) -> list[int]:

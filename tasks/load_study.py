@@ -17,6 +17,7 @@ from nightune.tasks.metric_problems import own_metrics
 from nightune.tasks.propose_trials import complete_params
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.population import perturbed_dimensions
+from nightune.tuning.search.samplers import random
 from nightune.tuning.study.changes import change_problems
 from nightune.tuning.study.phases import phase_problems
 from nightune.tuning.study.population import POPULATION
@@ -47,6 +48,7 @@ def load_study(
         *_metric_problems(study),
         *phase_problems(study.space, study.search.epochs),
         *change_problems(study.space, study.search.epochs),
+        *_refused_changes(study),
         *_perturbation_problems(study),
     ]
     if problems:
@@ -101,6 +103,26 @@ def _with_remedy(problem: Problem, open_ended: Sequence[str]) -> Problem:
     name = problem.key.removeprefix(MODEL_PREFIX)
     said = f"{open_ended[0]} takes **kwargs, of which no study can know the names: add {name} to its signature"
     return Problem(problem.key, f"{problem.message}; {said}, such as {name}: int = 16")
+
+
+def _refused_changes(study: Study) -> Iterator[Problem]:
+    """Yield a problem for each table of changes that the recipes of no point have, among points at random."""
+    tables = [table for table in study.space.options(CHANGES) if isinstance(table, dict)]
+    points = random(study.space, ASKED_POINTS, [], study.sweep_seed(0)) if tables else []
+    for table in tables:
+        refusals = [_refusal_of_changes(study, point) for point in points if point.get(CHANGES) == table]
+        if refusals and all(refusals):
+            key, _, message = str(refusals[0]).partition(": ")
+            yield Problem(key, message)
+
+
+def _refusal_of_changes(study: Study, point: Params) -> str | None:
+    """Return why the recipe of a point cannot have its changes; None if it can, or is refused for other reasons."""
+    try:
+        read_recipe(complete_params(study, point))
+    except ValueError as error:
+        return str(error) if str(error).startswith(CHANGES) else None
+    return None
 
 
 def _perturbation_problems(study: Study) -> Iterator[Problem]:

@@ -47,7 +47,7 @@ def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Set
             "search": SearchSection.model_validate_json(json.dumps(content["search"])),
             "objective": Objective.model_validate_json(json.dumps({**content["objective"], **of_file})),
             "limits": study.limits.model_copy(update={**dict.fromkeys(OF_MODEL), **limits}),
-            "repeats_points": not sweep.is_without_repeats,
+            **sweep.layout,
         }
     )
     data = _data(store, as_trained, sweep)

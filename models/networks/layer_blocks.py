@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from nightune.models.data.dataset import OutputSize
 from nightune.models.errors import InputError
-from nightune.models.techniques.keys import Key
+from nightune.models.techniques.keys import DROPOUT, Key
 from nightune.vocabulary import MODEL_PREFIX
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
-Dropout = Annotated[float, Key("float", low=0.0, high=1.0, is_open_high=True)]
+Dropout = Annotated[float, DROPOUT]
 Size = Annotated[int, Key("integer", low=1)]
 
 

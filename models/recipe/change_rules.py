@@ -36,6 +36,8 @@ def _changed_graph(recipe: "Recipe", changes: Mapping[str, Mapping[str, float]])
     }
     for epoch, table in changes.items():
         for name, value in table.items():
+            if name.startswith(MODEL_PREFIX) and name.removeprefix(MODEL_PREFIX) not in recipe.model:
+                return f"training.changes.{epoch}: {name}, but the architecture has no parameter dropout"
             edge = CHANGEABLE[name]
             if edge is not None and (value == edge) != (held[name] == edge):
                 said = f"training.changes.{epoch}: {name} from {held[name]:g} to {value:g}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import CHANGEABLE, KeyKind, flat_table, listing, suggestion
+from nightune.vocabulary import CHANGEABLE, MODEL_PREFIX, KeyKind, flat_table, listing, name_given_twice, suggestion
 
 NO_NAMES = "none"  # of a key whose values are names
 
@@ -104,7 +104,7 @@ class Key:
         return None  # heads that the table does not name have the weight 1
 
     def _changes_problem(self, value: object) -> str | None:
-        """Check epochs, names and that values are numbers; the bounds of each are those of its own key."""
+        """Check epochs, names and numbers. The bounds of a number are those of its own key, as the recipe has them."""
         if not isinstance(value, Mapping) or not value:
             return None if value in self.options else f"{value!r} is not a table of epochs and values"
         for epoch, table in value.items():
@@ -152,6 +152,8 @@ class Key:
         return None
 
 
+DROPOUT = Key("float", low=0.0, high=1.0, is_open_high=True)  # a rate; also of a user's function that states no bounds
+
 # By kind of key.
 _ALLOWED = {
     "boolean": "true, false",
@@ -173,6 +175,8 @@ def _change_problem(epoch: object, table: object) -> str | None:
         return f"write {int(epoch)}"
     if not isinstance(table, Mapping) or not table:
         return f"{table!r} is not a table of values"
+    if twice := name_given_twice(table):
+        return f"{twice} is given twice; keep one"
     problems = (_changed_value_problem(name, value) for name, value in flat_table(table).items())
     return next((problem for problem in problems if problem), None)
 
@@ -184,7 +188,8 @@ def _changed_value_problem(name: str, value: object) -> str | None:
         return f"{name!r} cannot change within a training{suggestion(name, CHANGEABLE)} ({listing(CHANGEABLE)})"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return f"{name}: {value!r} is not a number"
-    return None
+    out_of_range = DROPOUT.problem(value) if name == f"{MODEL_PREFIX}dropout" else None
+    return out_of_range and f"{name}: {out_of_range} ({DROPOUT.allowed})"
 
 
 def _names_problem(value: object) -> str | None:

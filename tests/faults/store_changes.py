@@ -95,6 +95,7 @@ CHANGES: dict[str, Fault] = {
     "experiment deleted": lambda world: client(world.store).delete_experiment(world.sweeps[-1].experiment_id),
     "status": lambda world: client(world.store).set_tag(_last_sweep(world), names.STATUS, "nonsense"),
     "points": lambda world: client(world.store).set_tag(_last_sweep(world), names.POINTS, "9" * 4500),
+    "first round": lambda world: client(world.store).set_tag(_last_sweep(world), names.FIRST_ROUND, "nonsense"),
     "verdict": lambda world: client(world.store).set_tag(_last_sweep(world), names.VERDICT, "nonsense"),
     "trial params": _trial_tag(names.PARAMS),
     "trial number": _trial_tag(names.TRIAL_NUMBER),

@@ -10,6 +10,7 @@ from tests.flows.test_model_rounds import PLAIN, interrupt_after_trainings, trai
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "portfolio")
 
+ONE_EPOCH = 'method = "auto"\ntrials = 10\nepochs = 1\n'
 AUTO = 'method = "auto"\ntrials = 8\nepochs = 4\nsmallest_epochs = 2\n'
 
 
@@ -45,3 +46,36 @@ def test_rungs_that_predict_nothing_are_left_out_also_after_a_stop(
     assert by == ["portfolio"] * 4 + ["auto"] * 4
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
     assert trained(tune(rounds)) == trained(report)
+
+
+@pytest.mark.parametrize("trainings", [None, 9], ids=["complete", "interrupted"])
+def test_a_sweep_without_the_tag_of_its_first_round_keeps_a_round_of_16(
+    trainings: int | None, small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_study.write_text(small_study.read_text().replace(PLAIN, ONE_EPOCH))
+    with monkeypatch.context() as patch:
+        patch.setattr("nightune.tasks.choose_sweep.FIRST_ROUND", 16)
+        if trainings is None:
+            tune(small_study)
+        else:
+            interrupt_after_trainings(trainings, patch)
+            with pytest.raises(KeyboardInterrupt):
+                tune(small_study)
+    store = open_store(store_root)
+    (sweep,) = all_sweeps(store, "flowers")
+    client(store).delete_tag(sweep.run_id, "nightune.first_round")
+    report = tune(small_study)
+    assert sorted(trained(report)) == list(range(10))
+    assert {each.trial.proposed_by for each in report.results} == {"portfolio", "random"}  # one round, none proposed
+    assert [each.id for each in all_sweeps(store, "flowers")] == [sweep.id]
+
+
+def test_a_new_sweep_records_its_first_round(small_study: Path, store_root: Path) -> None:
+    small_study.write_text(small_study.read_text().replace(PLAIN, ONE_EPOCH))
+    report = tune(small_study)
+    store = open_store(store_root)
+    assert client(store).get_run(report.sweep.run_id).data.tags["nightune.first_round"] == "8"
+    assert [each.trial.proposed_by for each in sorted(report.results, key=lambda each: each.trial.number)] == [
+        *["portfolio"] * 8,
+        *["auto"] * 2,
+    ]

@@ -27,7 +27,8 @@ metric = "val_loss"
 
 def read(folder: Path, changes: str) -> object:
     path = folder / "study.toml"
-    path.write_text(STUDY.replace("CHANGES", changes))
+    text = STUDY.replace('"adam"', '"adam"\nmodel.dropout = 0.3')
+    path.write_text(text.replace("CHANGES", changes))
     return load_study(path).space.by_name["training.changes"].domain
 
 
@@ -46,6 +47,10 @@ def test_a_table_of_epochs_is_one_value_and_a_list_of_tables_is_searched(tmp_pat
         ("{ 7 = { learning_rate.peak = 0.1 } }", "search.epochs"),
         ("{ 1 = { learning_rate.peak = 0.1 } }", "from 2"),
         ("{ 3 = { model.units = 4 } }", "cannot change"),
+        ("{ 3 = { model.dropout = 0.5 }, 5 = { model.dropout = 1.5 } }", "5: model.dropout: 1.5"),
+        ("{ 3 = { model.dropout = -0.5 } }", "from 0 below 1"),
+        ("{ 3 = { model.dropout = 1 } }", "out of range"),
+        ('{ 3 = { learning_rate.peak = 0.05, "learning_rate.peak" = 0.1 } }', "twice"),
         ('{ 3 = "adam" }', "table"),
         ("4", "table"),
         ("{ 5 = { learning_rate = {}, weight_decay.strength = 0.1 } }", "learning_rate: an empty table"),
@@ -58,6 +63,36 @@ def test_changes_that_do_not_fit_are_refused_with_their_key(tmp_path: Path, chan
     (problem,) = refusal.value.problems
     assert problem.key == "training.changes"
     assert word in problem.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "space", "key", "word"),
+    [
+        ("{ 3 = { learning_rate.peak = 0 } }", 'optimizer = ["adam", "sgd"]', "training.changes.3", "above 0"),
+        ("{ 3 = { weight_decay.strength = 0.1 } }", 'optimizer = "adam"', "training.changes.3", "active"),
+        ("{ 4 = { learning_rate.peak = 0.1 } }", 'optimizer = ["prodigy", "dog"]', "training.changes", "C18"),
+        ('["none", { 3 = { learning_rate.peak = 0 } }]', 'optimizer = "adam"', "training.changes.3", "above 0"),
+        ("{ 3 = { model.dropout = 0.1 } }", 'model.architecture = "own.py:build"', "training.changes.3", "parameter"),
+    ],
+)
+def test_changes_that_no_point_can_have_are_refused(
+    tmp_path: Path, changes: str, space: str, key: str, word: str
+) -> None:
+    (tmp_path / "own.py").write_text("def build(input_shape, output_size, units: int = 8): ...\n")
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.replace("CHANGES", changes).replace('optimizer = "adam"', space))
+    with pytest.raises(StudyError) as refusal:
+        load_study(path)
+    (problem,) = refusal.value.problems
+    assert problem.key == key
+    assert word in problem.message
+
+
+def test_changes_that_some_points_can_have_are_searched(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    text = STUDY.replace("CHANGES", "{ 3 = { learning_rate.peak = 0.1 } }")
+    path.write_text(text.replace('"adam"', '["adam", "prodigy"]'))
+    assert load_study(path).space.options("optimizer") == ["adam", "prodigy"]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,9 @@ BROKEN_CONDITIONS = {
     "learning_rate.peak = { value = 0.1, when = { optimizer = [] } }\noptimizer = ['sgd', 'adam']": (
         "learning_rate.peak.when: optimizer has no values"
     ),
+    "stopping.patience = { value = 3, when = { stopping.rule = 'patience', 'stopping.rule' = 'combined' } }": (
+        "stopping.patience.when: stopping.rule … twice; keep one"
+    ),
     "learning_rate.peak = { value = 0.1, when = 'sgd' }": (
         'learning_rate.peak.when: \'sgd\' is not a condition (write { NAME = ["one value", "another"] })'
     ),

@@ -21,9 +21,15 @@ DISTINCT_METHODS = (
 )  # these train no point twice where the space has few
 
 
-def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
-    """Return the budget of a search."""
-    return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
+def brackets(search: SearchSection, space: SearchSpace, first_round: int = FIRST_ROUND) -> tuple[Bracket, ...]:
+    """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one."""
+    return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space, first_round)
+
+
+def has_first_round(search: SearchSection) -> bool:
+    """True if the first round has a size of its own: of `auto` without rungs, and where the portfolio fills it."""
+    is_short = search.begins_with_portfolio or (search.method == "auto" and not search.has_rungs)
+    return is_short and search.method in MODEL_METHODS
 
 
 def without_repeats(search: SearchSection, space: SearchSpace) -> SearchSection:
@@ -105,32 +111,28 @@ def _numbers(bracket: Bracket) -> range:
     return range(bracket.first, bracket.first + bracket.trials)
 
 
-def _random(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+def _random(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
     """One bracket; rounds if the search may end early: it then has its first trials, not those of one graph key."""
     assert search.trials is not None  # the section requires it
     if search.ends:
-        return _rounds(search, space)
+        return _rounds(search, space, first_round)
     return (Bracket((Rung(search.trials, search.epochs),)),)
 
 
-def _grid(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+def _grid(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
     return (Bracket((Rung(grid_size(space), search.epochs),)),)
 
 
-def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+def _successive_halving(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
     """One bracket, with as many rungs as the epochs and trials allow (Jamieson, Talwalkar 2016)."""
     assert search.trials is not None
     return (Bracket(_halving(search, search.trials)),)
 
 
-def _rounds(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
-    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
-
-    The first of a model's search has eight if it begins with the portfolio, and of `auto` without rungs.
-    """
+def _rounds(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
+    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set."""
     assert search.trials is not None
-    is_short = search.begins_with_portfolio or (search.method == "auto" and not search.has_rungs)
-    begin = min(FIRST_ROUND, ROUND, search.trials) if is_short and search.method in MODEL_METHODS else 0
+    begin = min(first_round, ROUND, search.trials) if has_first_round(search) else 0
     firsts = [*([0] if begin else []), *range(begin, search.trials, ROUND)]
     sizes = {first: after - first for first, after in pairwise([*firsts, search.trials])}
     return tuple(
@@ -139,7 +141,7 @@ def _rounds(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     )
 
 
-def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+def _hyperband(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
     """Brackets from many short to few full trainings (Li et al. 2018, algorithm 1).
 
     Bracket s, from s_max down to 0, starts with n = ⌈(s_max + 1) η^s / (s + 1)⌉ trials of R η^−s epochs. The sizes
@@ -171,7 +173,7 @@ def _drops(whole: int, smallest: int, factor: int) -> int:
     return drops
 
 
-BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] = {
+BUDGETS: dict[str, Callable[[SearchSection, SearchSpace, int], tuple[Bracket, ...]]] = {
     "random": _random,
     "grid": _grid,
     "successive_halving": _successive_halving,
@@ -179,5 +181,5 @@ BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] 
     "gp": _rounds,
     "tpe": _rounds,
     "auto": _rounds,
-    "pbt": lambda search, space: generations(search),
+    "pbt": lambda search, space, first_round: generations(search),
 }

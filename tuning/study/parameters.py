@@ -7,7 +7,7 @@ from typing import Any
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.table_values import CHANGES_KIND
 from nightune.tuning.study.vocabulary import KeySpec
-from nightune.vocabulary import flat_table, listing, shown, suggestion
+from nightune.vocabulary import flat_table, listing, name_given_twice, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
 TABLES = ("class_weight", "head_weights", CHANGES_KIND)  # kinds of keys whose values are tables
@@ -95,6 +95,8 @@ def _is_group(name: str, names: Collection[str]) -> bool:
 def _read_condition(key: str, written: object) -> WrittenCondition | Problem:
     if not isinstance(written, dict) or not written:
         return Problem(key, f'{shown(written)} is not a condition (write {{ NAME = ["one value", "another"] }})')
+    if twice := name_given_twice(written):
+        return Problem(key, f"{twice} is given twice; keep one")
     return WrittenCondition(key, flat_table(written))
 
 

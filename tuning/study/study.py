@@ -17,7 +17,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.portfolio import is_shipped
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
+from nightune.tuning.study.budgets import FIRST_ROUND, brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.ends import total_epochs_problem
 from nightune.tuning.study.generations import population_problems
@@ -73,6 +73,7 @@ class Study(BaseModel):
     confirmation: ConfirmationSection | None = None  # None: the file has no such section
     promotion: PromotionSection = PromotionSection()
     repeats_points: bool = False  # draws points anew, as sweeps of earlier versions did in spaces of few points
+    first_round: int = FIRST_ROUND  # trials, where the first round has a size of its own; sweeps keep theirs
 
     @property
     def content(self) -> dict[str, Any]:
@@ -94,7 +95,8 @@ class Study(BaseModel):
     @property
     def brackets(self) -> tuple[Bracket, ...]:
         """The budget as data."""
-        return brackets(self.search if self.repeats_points else without_repeats(self.search, self.space), self.space)
+        search = self.search if self.repeats_points else without_repeats(self.search, self.space)
+        return brackets(search, self.space, self.first_round)
 
     def with_trials(self, trials: int) -> "Study":
         """Return the study with this number of trials."""

@@ -212,7 +212,8 @@ class Night:
         """The budget of the search; empty where the sweep does not record it."""
         if self.space is None:
             return ()
-        planned = brackets(SearchSection.model_validate(self.origin.content["search"]), self.space)
+        search = SearchSection.model_validate(self.origin.content["search"])
+        planned = brackets(search, self.space, self.sweep.first_round)
         return as_settled(planned, dict(self.sweep.first_rungs))
 
     @cached_property

@@ -46,6 +46,7 @@ DRIFT = "nightune.drift"  # against the sweep before, a column a line; "none", o
 BEST_TRIAL = "nightune.best_trial"  # of the search: its number; while it runs, of the trials so far
 BEST_RUN = "nightune.best_run"  # the id of that trial's run
 PROPOSED = "nightune.proposed"  # how many points a model proposed so far; they are in PROPOSALS_FILE
+FIRST_ROUND = "nightune.first_round"  # trials, where the first round has a size of its own (no tag: 16)
 FIRST_RUNGS = "nightune.first_rungs"  # epochs of the first rung by the first trial of a round, where these adapt
 OF_PORTFOLIO = "nightune.of_portfolio"  # how many of the points that the sweep begins with, the last of them
 PREDICTED = "nightune.predicted"  # of how many trials what a model expected is compared with what they reached

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nightune.tuning.trial import Value
 
 BLOCKS, BUCKETS = "blocks", "buckets"  # the values of BATCH_LAYOUT
+FIRST_ROUND = 16  # trials, of sweeps that do not record it
 
 
 class SweepStatus(StrEnum):
@@ -63,11 +64,17 @@ class Sweep:
     further: tuple[tuple[str, str], ...] = ()  # names and directions of the objectives after the first
     ended_by: str = ""  # what ended the search before its last trial: hours = 8
     first_rungs: tuple[tuple[int, int], ...] = ()  # of rounds that adapt them: first trial, epochs
+    first_round: int = FIRST_ROUND  # trials, where the first round has a size of its own
 
     @property
     def is_complete(self) -> bool:
         """True if no trial is left to train."""
         return self.status is SweepStatus.COMPLETE
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """The fields of a study that depend on the version that opened the sweep."""
+        return {"repeats_points": not self.is_without_repeats, "first_round": self.first_round}
 
     @property
     def has_all_points(self) -> bool:
@@ -241,6 +248,7 @@ def read_sweep(run: Any) -> Sweep:
         further=read_further(record),
         ended_by=record.tags.get(names.ENDED_BY, ""),
         first_rungs=read_first_rungs(record.tags.get(names.FIRST_RUNGS, "")),
+        first_round=record.integer(names.FIRST_ROUND, default=FIRST_ROUND),
     )
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")
