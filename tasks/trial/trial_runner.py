@@ -31,7 +31,7 @@ from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, Crash, CrashLog, is_sup
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.further import further_values
 from nightune.tasks.trial.hopeless import counted
-from nightune.tasks.trial.interrupts import refuse_interrupted
+from nightune.tasks.trial.interrupts import interrupts_raised, refuse_interrupted
 from nightune.tasks.trial.limits import Watch, watched
 from nightune.tasks.trial.model_limits import ModelLimits, OverLimitError
 from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
@@ -198,7 +198,8 @@ class TrialRunner:
         started_at, text = time.monotonic(), ""
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                return self._train_once(trial, engine, log, checkpoint)
+                with interrupts_raised():
+                    return self._train_once(trial, engine, log, checkpoint)
             except MemoryError as error:
                 text = str(error)
             # Outside the handler: its traceback keeps the arrays of the failed attempt alive.

@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 
 from nightune.flows.runtime.interrupts import reraise_lost_interrupts
-from nightune.tasks.trial.interrupts import interrupts_remembered, refuse_interrupted, terminations_remembered
+from nightune.tasks.trial.interrupts import (
+    interrupts_raised,
+    interrupts_remembered,
+    refuse_interrupted,
+    terminations_remembered,
+)
 
 SECONDS = 10.0  # maximum; a dropped interrupt that is not re-raised never arrives
 
@@ -63,6 +68,24 @@ def test_a_dropped_interrupt_is_remembered_until_the_block_ends() -> None:
         with pytest.raises(KeyboardInterrupt):
             refuse_interrupted()
     refuse_interrupted()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("REPLACED BY KeyboardInterrupt")])
+def test_what_follows_from_a_dropped_interrupt_is_no_result_and_no_error(error: Exception | None) -> None:
+    def drop_and_go_on(drop: Callable[[], None]) -> int:
+        with interrupts_raised():
+            drop()
+            if error is not None:
+                raise error
+            return 1
+
+    if error is None:
+        assert drop_and_go_on(lambda: None) == 1
+    else:
+        with pytest.raises(RuntimeError, match="REPLACED"):
+            drop_and_go_on(lambda: None)
+    with interrupts_remembered(), pytest.raises(KeyboardInterrupt):
+        drop_and_go_on(drop_an_interrupt)
 
 
 def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
