@@ -137,11 +137,9 @@ def _objective(report: SweepReport, result: TrialResult) -> str:
 
 
 def _mark(report: SweepReport, result: TrialResult) -> str:
-    winner, best = report.winner, report.best
-    if winner is not None and result.run_id == winner.run_id:
+    if report.winner is not None and result.run_id == report.winner.run_id:
         return WINNER
-    is_alike = best is not None and report.errors.is_alike(result, best, report.sweep.direction)
-    return ALIKE if is_alike else ""
+    return ALIKE if report.is_alike(result) else ""
 
 
 def _marks(report: SweepReport) -> list[str]:
@@ -152,7 +150,7 @@ def _marks(report: SweepReport) -> list[str]:
     is_confirmed = report.confirmation is not None and report.confirmation.winner is not None
     said = "winner by fresh seeds" if is_confirmed else "best of the search"
     if report.errors.by_trial:
-        others = sum(report.errors.is_alike(each, best, report.sweep.direction) for each in report.results) - 1
+        others = sum(map(report.is_alike, report.results)) - 1
         within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
@@ -160,9 +158,17 @@ def _marks(report: SweepReport) -> list[str]:
         share = report.hypervolume
         covered = NOT_COMPUTED if share is None else f"the front covers {share:.1%} of the range of all objectives"
         lines.append(f"{ON_FRONT} no other trial is better in all objectives: {len(report.front)} trials; {covered}")
+    if said := _inherited(report):
+        lines.append(f"No better than the trial that they continue, so the same model: {said}")
     if not is_confirmed and report.sweep.is_complete:
         lines.append("Not confirmed yet: `nightune promote` trains the best trials again with fresh seeds.")
     return lines
+
+
+def _inherited(report: SweepReport) -> str:
+    """Name the trials that are shown and got no better than the one that they continue, with that one."""
+    shown = (each.trial for each in report.results[:SHOWN_ROWS] if each.trial.number in report.inherited)
+    return ", ".join(f"{each.number} (trial {each.parent.trial})" for each in shown if each.parent is not None)
 
 
 def print_trial(console: Console, report: SweepReport, result: TrialResult) -> None:

@@ -21,7 +21,7 @@ from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.front import front, volumes
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
-from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
+from nightune.tuning.analysis.leaderboard import inherited, leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import (
     OF_TARGET,
     OF_UNSCALED,
@@ -116,10 +116,16 @@ class Night:
         """The share of the range of all objectives that the front covers, after each trial; empty if too costly."""
         return volumes([each.result for each in self.trials], self.sweep.direction, self.sweep.further)
 
+    @cached_property
+    def inherited(self) -> set[int]:
+        """The numbers of the trials whose best model is that of the trial that they continue."""
+        return inherited(self.results)
+
     @property
     def full(self) -> list[TrialResult]:
-        """The ranked results that used their budget; where none did, all ranked ones."""
-        return [each for each in self.ranked if each.status is not Status.NOT_PROMOTED] or self.ranked
+        """The ranked results that used their budget; where none did, all ranked ones. Not those that are inherited."""
+        own = [each for each in self.ranked if each.trial.number not in self.inherited]
+        return [each for each in own if each.status is not Status.NOT_PROMOTED] or own
 
     @cached_property
     def median(self) -> float:
