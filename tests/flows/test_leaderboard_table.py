@@ -84,6 +84,19 @@ def test_a_continuation_that_got_no_better_is_not_as_good_but_the_same() -> None
     assert "no better than trial 3" in why_proposed(repeated, str)
 
 
+def test_eighty_columns_tell_a_continuation_from_its_parent() -> None:
+    held = trial(3, 0.98).trial
+    changes: Any = {"3": {"learning_rate.peak": 0.7}, "4": {"learning_rate.peak": 0.876}}
+    params = {**held.params, "training.changes": changes}
+    member = replace(RESULTS[0], trial=replace(held, number=4, params=params, parent=Parent(3, 2, 2)), objective=0.98)
+    lines = printed(replace(REPORT, results=(member, *RESULTS)))
+    values = [line.partition(" done ")[2].split()[0] for line in lines if " done " in line]
+    assert values[:2] == ["0.876", "0.0494"]
+    assert "training.changes" in next(line for line in lines if "No room" in line)
+    assert any("last epochs" in line for line in lines)
+    assert not any("last epochs" in line for line in printed())
+
+
 def test_the_winner_is_in_full_below_and_not_confirmed_until_fresh_seeds_say_so() -> None:
     lines = printed()
     assert any(line.split() == ["learning_rate.peak", "0.0493827156"] for line in lines)
