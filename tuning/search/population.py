@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nightune.tuning.search.domains import Cases, Choice, Range
+from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.search.samplers import random_point
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Params, Value
@@ -77,10 +77,19 @@ def perturbed_dimensions(space: SearchSpace) -> tuple[Dimension, ...]:
 
 def _can_move(dimension: Dimension) -> bool:
     """True if one value can become another one: a range, or two numbers that are not at the edge of other graphs."""
-    cases = dimension.domain
-    domains = [each for _, each in cases.domains] if isinstance(cases, Cases) else [cases]
     edge = CHANGEABLE[dimension.name]
-    return any(isinstance(each, Range) or len({*_numbers(each)} - {edge}) > 1 for each in domains)
+    return any(
+        isinstance(each, Range) or len({*_numbers(each)} - {edge}) > 1 for each in _alternatives(dimension.domain)
+    )
+
+
+def has_options(domain: Domain) -> bool:
+    """True if a value of the domain, in one of its cases, may be one of options, which have no factor."""
+    return any(isinstance(each, Choice) for each in _alternatives(domain))
+
+
+def _alternatives(domain: Domain) -> list[Range | Choice]:
+    return [each for _, each in domain.domains] if isinstance(domain, Cases) else [domain]
 
 
 def next_members(
