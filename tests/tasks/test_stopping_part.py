@@ -68,3 +68,11 @@ def test_a_sweep_that_stopped_nothing_has_no_such_part() -> None:
     page = Page(draw_page(night([result(0, 0.9, epochs=10)], origin=BUDGET), Context("a.toml", "sqlite:///a.db")))
     assert "Early stopping" not in page.text
     assert stopping_numbers(night([halted(1, 0.8, 4)])) is None  # the budget is not recorded
+
+
+def test_a_population_saves_nothing_by_the_members_that_it_replaces() -> None:
+    content = {"search": {"epochs": 10, "method": "pbt"}}
+    subject = replace(stopped_night(), origin=Origin(90.0, content=content))
+    assert stopping_numbers(subject) is None
+    page = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db")))
+    assert "Early stopping" not in page.text

@@ -116,6 +116,7 @@ def why_proposed(result: TrialResult, text: Text, reach: Text | None = None, *, 
     parts = [CHOSEN.get(trial.proposed_by, f"proposed by {trial.proposed_by}")] if trial.proposed_by else []
     if trial.parent is not None:
         parts = [continuation(trial.parent, text)]
+        parts += [f"no better than trial {trial.parent.trial}"] if result.is_inherited else []
     if trial.expected is not None:
         parts.append(f"expected {_range(trial.expected, text, reach)}")
         halted = result.status is Status.NOT_PROMOTED and result.epochs < trial.expected.epochs

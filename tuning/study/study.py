@@ -109,8 +109,12 @@ class Study(BaseModel):
 
     @property
     def point_count(self) -> int | None:
-        """The number of points of the space, at least as many as trials if there are more; None: any number."""
-        return None if self.search.method == "grid" else point_count(self.space, self._asked_trials)
+        """The number of points of the space, at least as many as trials if there are more; None: any number.
+
+        None also for a grid, and for a population: its members have further values, and may begin alike.
+        """
+        is_any = self.search.method in ("grid", POPULATION)
+        return None if is_any else point_count(self.space, self._asked_trials)
 
     @property
     def repeats(self) -> str:

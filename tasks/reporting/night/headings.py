@@ -43,7 +43,8 @@ def history_heading(night: Night) -> str:
 
 
 def _is_near(night: Night, result: TrialResult, best: float, band: float) -> bool:
-    return result.is_ranked and night.improvement(best, result.objective) <= band
+    is_own = result.is_ranked and result.trial.number not in night.inherited
+    return is_own and night.improvement(best, result.objective) <= band
 
 
 def history_note(night: Night) -> str:

@@ -26,7 +26,10 @@ MOST_ROWS = 300  # of single trials: those that saved most
 
 
 def stopping_part(night: Night) -> dict[str, Any] | None:
-    """Return what the template draws; None if no trial was stopped, or the budget is not recorded."""
+    """Return what the template draws; None if no trial was stopped, or the budget is not recorded.
+
+    Also None of a population: a member that ended was replaced, and its epochs were trained by another one.
+    """
     found, budget = _saved(night), _budget(night)
     if not found:
         return None
@@ -60,8 +63,8 @@ def stopping_numbers(night: Night) -> Row | None:
 
 
 def _saved(night: Night) -> list[Saved]:
-    """Return what each stopped trial saved; empty where the budget is not recorded."""
-    budget = _budget(night)
+    """Return what each stopped trial saved; empty of a population, and where the budget is not recorded."""
+    budget = 0 if night.is_population else _budget(night)
     return saved(night.results, budget, _pace(night), _ended_early(night)) if budget else []
 
 
