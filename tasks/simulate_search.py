@@ -30,7 +30,7 @@ from nightune.tuning.recorded_search import (
 )
 from nightune.tuning.search.earlier import point_of
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.space_content import question_of, space_of
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import listing

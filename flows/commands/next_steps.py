@@ -17,7 +17,7 @@ from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tuning.analysis.promotion_gate import Decision
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.vocabulary import ARCHITECTURE, CHANGES
 
 if TYPE_CHECKING:  # its module imports more than the next steps need

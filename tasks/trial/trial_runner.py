@@ -232,7 +232,6 @@ class TrialRunner:
         except (MemoryError, OSError, StoreError, SearchEndedError):
             raise
         except Exception as error:  # by the trial's params or the user's code: a result, not the end of the sweep
-            refuse_interrupted()  # a library may have made another error of the interrupt
             failure = describe(error, study.path.parent)
             seconds = time.monotonic() - started_at
             return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
