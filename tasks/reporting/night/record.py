@@ -34,7 +34,7 @@ from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.population import METHOD as POPULATION
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
