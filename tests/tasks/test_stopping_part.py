@@ -76,3 +76,12 @@ def test_a_population_saves_nothing_by_the_members_that_it_replaces() -> None:
     assert stopping_numbers(subject) is None
     page = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db")))
     assert "Early stopping" not in page.text
+
+
+def test_the_pace_is_that_of_the_epochs_that_were_trained() -> None:
+    again = (Training(1, 0, SEARCH, 2, 4.0), Training(1, 0, SEARCH, 4, 8.0))  # from its first epoch at each rung
+    resumed = (Training(2, 0, SEARCH, 0, 9.0), Training(2, 0, SEARCH, 2, 3.0, begin=1))  # after an interruption
+    ledger = Ledger((Session("tune", 0.0, {SEARCH: {TRAINING: 24.0}}, (*again, *resumed)),))
+    numbers = stopping_numbers(stopped_night(ledger=ledger))
+    assert numbers is not None
+    assert numbers["saved_seconds"] == 6 * 2.0 + 8 * 3.0

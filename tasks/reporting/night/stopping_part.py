@@ -1,6 +1,7 @@
 """The part of the report on early stopping: what it saved, and what the audited trials say that it cost."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,11 +87,12 @@ def _regret(night: Night) -> Regret | None:
 def _pace(night: Night) -> dict[int, float]:
     """Return the seconds of an epoch by trial, without its compilation, where the ledger has them."""
     ledger = night.accounts.ledger
-    seconds: dict[int, float] = {}
+    seconds, epochs = defaultdict[int, float](float), Counter[int]()
     for each in () if ledger is None else ledger.trainings(SEARCH):
-        seconds[each.trial] = seconds.get(each.trial, 0.0) + each.seconds - each.compiling
-    epochs = {each.trial.number: each.epochs for each in night.results}
-    return {number: spent / epochs[number] for number, spent in seconds.items() if epochs.get(number)}
+        if each.epochs > each.begin:  # not interrupted
+            seconds[each.trial] += each.seconds - each.compiling
+            epochs[each.trial] += each.epochs - each.begin
+    return {number: seconds[number] / trained for number, trained in epochs.items()}
 
 
 def _pairs(night: Night) -> list[Audited]:
