@@ -49,6 +49,7 @@ ARCHITECTURE = "model.architecture"
 DEFAULT_ARCHITECTURE = "mlp"
 
 CHANGES = "training.changes"
+DROPOUT = f"{MODEL_PREFIX}dropout"  # of any architecture that has such a parameter
 # Params that may change within a training, since they are data of its program; each with the value at which its graph
 # is another one, which the training must then have throughout or never. None: it has no such value.
 CHANGEABLE: dict[str, float | None] = {
@@ -61,7 +62,7 @@ CHANGEABLE: dict[str, float | None] = {
     "one_minus_beta_1": None,
     "one_minus_beta_2": None,
     "one_minus_rho": None,
-    f"{MODEL_PREFIX}dropout": 0.0,
+    DROPOUT: 0.0,
 }
 
 VALIDATION_PREFIX = "val_"

@@ -16,6 +16,7 @@ from nightune.models.serving.input_trees import plain_shape
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference
+from nightune.tasks.changed_models import changed_model_problems
 from nightune.tasks.prepare_data import weighted_options
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening, searched_options
@@ -32,6 +33,7 @@ from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Value
 from nightune.vocabulary import (
     ARCHITECTURE,
+    CHANGES,
     DEFAULT_ARCHITECTURE,
     MODEL_PREFIX,
     VALIDATION_PREFIX,
@@ -112,6 +114,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
         found = list(_corner_problems(builder, architecture))
         said = [] if found else _option_findings(builder, architecture)
         found = found or list(_repetition_problems(builder, architecture))
+        found = found or _dropout_problems(builder, architecture)
         problems += found
         findings += [] if found else said
     if problems:
@@ -137,7 +140,7 @@ class _Builder:
         from nightune.models.training.unnamed_reads import unnamed_reads  # noqa: PLC0415 - h5py
 
         folder = self.study.path.parent
-        given = {name: value for name, value in point.items() if name.startswith(READ)}
+        given = {name: value for name, value in point.items() if name.startswith(READ) and name != CHANGES}
         try:
             known = architecture_keys(architecture, folder)
             complete = resolve(given, known)
@@ -265,6 +268,12 @@ def _repetition_problems(builder: _Builder, architecture: str) -> Iterator[Probl
             apart = [f"{name} = {shown(value)}" for name, value in parameters.items() if tried[0][0].get(name) != value]
             yield Problem(problem.key, f"with {', '.join(apart)}: {problem.message}" if apart else problem.message)
             return
+
+
+def _dropout_problems(builder: _Builder, architecture: str) -> list[Problem]:
+    keys = [key for key, name in builder.architectures.items() if name == architecture]
+    built = [(*builder.given[key], builder.built[key].build) for key in keys]
+    return changed_model_problems(builder.study, architecture, builder.rows, built)
 
 
 def _option_findings(builder: _Builder, architecture: str) -> list[str]:

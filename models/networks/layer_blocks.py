@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from nightune.models.data.dataset import OutputSize
 from nightune.models.errors import InputError
-from nightune.models.techniques.keys import DROPOUT, Key
+from nightune.models.techniques.keys import DROPOUT_RATE, Key
 from nightune.vocabulary import MODEL_PREFIX
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
-Dropout = Annotated[float, DROPOUT]
+Dropout = Annotated[float, DROPOUT_RATE]
 Size = Annotated[int, Key("integer", low=1)]
 
 

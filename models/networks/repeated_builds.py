@@ -58,6 +58,11 @@ def refuse_repeated_layers(
         raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
 
 
+def other_weights(first: Build, model: keras.Model) -> str:
+    """Return the first difference of the shapes of a model's weights from those of the first one; empty without one."""
+    return _difference(first.structure["weights"], _structure(model)["weights"], "a weight's shape has")
+
+
 def refuse_inherited_weights(model: keras.Model) -> None:
     """Raise InputError if a new model has a weight, trained or not, that training changed in an earlier one.
 

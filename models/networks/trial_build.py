@@ -16,12 +16,14 @@ from nightune.models.serving.input_trees import ShapeTree, example_shape, row_co
 from nightune.models.techniques.losses import FREEZE, TrainingSettings
 from nightune.models.techniques.precision import POLICIES
 from nightune.models.user_code import is_reference, load_function
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, DROPOUT, MODEL_PREFIX
 
 if TYPE_CHECKING:
     from nightune.models.networks.heads import Head
     from nightune.models.networks.repeated_builds import Build
     from nightune.models.networks.training_rows import TrainingRows
+
+PARAMETER = DROPOUT.removeprefix(MODEL_PREFIX)
 
 # Settings of Keras for the whole process, and the argument of layers that takes their place.
 _ARGUMENTS = {"floatx": "dtype", "epsilon": "epsilon", "image_data_format": "data_format"}
@@ -204,6 +206,32 @@ def repetition_problem(
     except InputError as error:
         return _located(error, architecture, folder)
     return None
+
+
+def dropout_problem(
+    architecture: str,
+    parameters: Mapping[str, Any],
+    rate: float,
+    training: TrainingSettings,
+    rows: "TrainingRows",
+    folder: Path,
+    first: "Build",
+) -> InputError | None:
+    """Return why a training cannot go on with another rate of dropout; `first` is the model that it begins with."""
+    from nightune.models.networks.repeated_builds import other_weights  # noqa: PLC0415 - Keras
+
+    try:
+        changed = {**parameters, PARAMETER: rate}
+        model = _builder(architecture, changed, training, rows, folder)(0, rows.training_inputs)
+        difference = other_weights(first, model)
+    except MemoryError:
+        return None
+    except InputError as error:
+        return _located(error, architecture, folder)
+    said = f"{architecture} builds other weights for {rate:g} than for {parameters[PARAMETER]:g} ({difference})"
+    remedy = "let only layers of dropout depend on it, or give it one value"
+    problem = InputError(DROPOUT, f"{said}, so that it cannot change within a training; {remedy}")
+    return _located(problem, architecture, folder) if difference else None
 
 
 def _remarks(model: Any, rows: "TrainingRows", loss: str) -> Iterator[str]:

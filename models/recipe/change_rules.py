@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from nightune.models.techniques.optimizers.optimizers import ALLOWED_SCHEDULES
-from nightune.vocabulary import CHANGEABLE, MODEL_PREFIX
+from nightune.vocabulary import CHANGEABLE, DROPOUT
 
 if TYPE_CHECKING:
     from nightune.models.recipe.recipe import Recipe
@@ -32,11 +32,11 @@ def _changed_graph(recipe: "Recipe", changes: Mapping[str, Mapping[str, float]])
     held = {
         "penalty.label_smoothing": recipe.penalty.label_smoothing,
         "one_minus_momentum": recipe.optimizer.one_minus_momentum,
-        f"{MODEL_PREFIX}dropout": recipe.model.get("dropout", 0.0),
+        DROPOUT: recipe.model.get("dropout", 0.0),
     }
     for epoch, table in changes.items():
         for name, value in table.items():
-            if name.startswith(MODEL_PREFIX) and name.removeprefix(MODEL_PREFIX) not in recipe.model:
+            if name == DROPOUT and "dropout" not in recipe.model:
                 return f"training.changes.{epoch}: {name}, but the architecture has no parameter dropout"
             edge = CHANGEABLE[name]
             if edge is not None and (value == edge) != (held[name] == edge):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import CHANGEABLE, MODEL_PREFIX, KeyKind, flat_table, listing, name_given_twice, suggestion
+from nightune.vocabulary import CHANGEABLE, DROPOUT, KeyKind, flat_table, listing, name_given_twice, suggestion
 
 NO_NAMES = "none"  # of a key whose values are names
 
@@ -152,7 +152,7 @@ class Key:
         return None
 
 
-DROPOUT = Key("float", low=0.0, high=1.0, is_open_high=True)  # a rate; also of a user's function that states no bounds
+DROPOUT_RATE = Key("float", low=0.0, high=1.0, is_open_high=True)  # also of functions of users
 
 # By kind of key.
 _ALLOWED = {
@@ -188,8 +188,8 @@ def _changed_value_problem(name: str, value: object) -> str | None:
         return f"{name!r} cannot change within a training{suggestion(name, CHANGEABLE)} ({listing(CHANGEABLE)})"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return f"{name}: {value!r} is not a number"
-    out_of_range = DROPOUT.problem(value) if name == f"{MODEL_PREFIX}dropout" else None
-    return out_of_range and f"{name}: {out_of_range} ({DROPOUT.allowed})"
+    out_of_range = DROPOUT_RATE.problem(value) if name == DROPOUT else None
+    return out_of_range and f"{name}: {out_of_range} ({DROPOUT_RATE.allowed})"
 
 
 def _names_problem(value: object) -> str | None:

@@ -20,6 +20,7 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.changed_state import changed_state
 from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
 from nightune.models.training.folds import FoldsController, FoldsEngine, FoldsOutput
@@ -176,7 +177,7 @@ def _train_until(
 
     while controller.epoch < until and (plan := controller.next_epoch()):
         if plan.begins_change:
-            state = _changed(engine, state, controller.recipe, halted.seeds)
+            state = changed_state(engine, state, controller.recipe, halted.seeds, plan.epoch)
         state, plans, outputs = _run_some(engine, state, controller, plan, until)
         for plan, output in zip(plans, outputs, strict=False):
             with phase(VALIDATION):
@@ -195,12 +196,6 @@ def _train_until(
             with phase(TRACKING):
                 keeper.write(_snapshot(engine, now()))
     return now(), broken
-
-
-def _changed(engine: Engine, state: Any, recipe: Recipe, seeds: Seeds) -> Any:
-    """Return the state in a training of a recipe with other values: weights, slots and random streams continue."""
-    with phase(COMPILING):
-        return engine.restore(engine.start(recipe, seeds), engine.snapshot(state))
 
 
 def _run_some(

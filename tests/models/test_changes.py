@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nightune.models.engines.make import make_engine
+from nightune.models.errors import InputError
 from nightune.models.recipe.params import params_of, read_recipe, recipe_at, resolve
 from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
@@ -151,3 +152,24 @@ def plan_rates(planned: Controller) -> list[float]:
 def test_changes_that_cannot_be_trained_are_refused(changes: Any, more: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_recipe(PLAIN | more | {"training.changes": changes})
+
+
+OF_DROPOUT = """
+import keras
+
+
+def build(input_shape, output_size, dropout: float = 0.25):
+    layers = [keras.layers.Dense(int(16 * (1 - dropout))), keras.layers.Dropout(dropout)]
+    return keras.Sequential([keras.Input(input_shape), *layers, keras.layers.Dense(output_size)])
+"""
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_change_to_other_weights_names_the_function(name: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OF_DROPOUT)
+    engine, dataset = make_engine(name, small_dataset(), tmp_path), small_dataset()
+    params: dict[str, Any] = {"model.architecture": "own.py:build", "model.dropout": 0.25}
+    recipe = read_recipe(params | {"training.changes": {"2": {"model.dropout": 0.5}}})
+    with pytest.raises(InputError, match=r"own\.py:build builds other weights") as refusal:
+        train(engine, recipe, dataset, epochs=3, seed=5, monitor="val_loss", direction="minimize")
+    assert refusal.value.key == "training.changes.2"

@@ -218,3 +218,29 @@ def test_an_own_step_that_ignores_weights_is_refused_before_the_first_trial(
             build_models(study, read_dataset(study))
     else:
         assert build_models(study, read_dataset(study)).count == 1
+
+
+OF_DROPOUT = """
+import keras
+
+
+def build(input_shape, output_size, dropout: float = 0.25):
+    layers = [keras.layers.Dense(WIDTH), keras.layers.Dropout(dropout), keras.layers.Dense(output_size)]
+    return keras.Sequential([keras.Input(input_shape), *layers])
+"""
+SEARCHES = {
+    "changes": "dropout = 0.25\n[training.changes]\n2 = { model.dropout = 0.5, penalty.strength = 0.1 }\n"
+    '[space]\npenalty.kind = "l2"\n[search]\ntrials = 2',
+    "population": 'dropout = { low = 0.25, high = 0.75 }\n[search]\nmethod = "pbt"\npopulation = 4',
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_function_whose_weights_depend_on_a_changed_dropout_is_refused(tmp_path: Path, search: str) -> None:
+    path, source = tmp_path / "flowers.toml", 'question = "Which?"\n[data]\nsource = "iris"\n'
+    path.write_text(f'{source}[model]\narchitecture = "own.py:build"\n{SEARCHES[search]}\nepochs = 4\n')
+    (tmp_path / "own.py").write_text(OF_DROPOUT.replace("WIDTH", "8"))
+    assert built(load_study(path)).count > 0
+    (tmp_path / "own.py").write_text(OF_DROPOUT.replace("WIDTH", "int(16 * (1 - dropout))"))
+    with pytest.raises(StudyError, match=r"model\.dropout: own\.py:build builds other weights .*line 5"):
+        built(load_study(path))
