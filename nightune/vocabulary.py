@@ -230,7 +230,13 @@ def unknown_name(given: object, known: Iterable[object], kind: str = "") -> str:
 
 
 def suggestion(given: object, known: Iterable[object]) -> str:
-    """Return "; did you mean 'x'?" with the nearest known name, or an empty text if none is near.
+    """Return "; did you mean 'x'?" with the nearest known name, or an empty text if none is near."""
+    nearest = nearest_name(given, known)
+    return "" if nearest is None else f"; did you mean {nearest!r}?"
+
+
+def nearest_name(given: object, known: Iterable[object]) -> str | None:
+    """Return the known name that was probably meant; None if none is near.
 
     The start and the end of a name count as near: `min` is near `minimize`, `patience` near `stopping.patience`. Of
     several near names, one of the same length and the same first letters is preferred: `adamv` suggests `adamw`.
@@ -244,8 +250,7 @@ def suggestion(given: object, known: Iterable[object]) -> str:
     ratios = {name: difflib.SequenceMatcher(None, text, name).ratio() for name in close}
     close = [name for name in close if ratios[name] > max(ratios.values()) - 0.1]
     close.sort(key=lambda name: (len(name) != len(text), not name.startswith(text[:2])))
-    nearest = [*exact, *tails[:1], *starts[:1], *close]
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return next(iter([*exact, *tails[:1], *starts[:1], *close]), None)
 
 
 def listing(known: Iterable[object], word: str = "known") -> str:

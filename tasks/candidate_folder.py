@@ -13,6 +13,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.registry.model_folder import place_model, write_model_folder
 from nightune.tasks.tracking.sweeps.sweeps import fetch_study
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
+from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tuning.analysis.promotion_gate import Candidate
 from nightune.tuning.errors import Problem, StudyError
 
@@ -41,7 +42,8 @@ def write_candidate(setting: Setting, candidate: Candidate, dataset: Any, head: 
     parts.mkdir()
     model = place_model(fetch_checkpoint(setting.store, candidate.run_id, folder), parts)
     try:
-        opened = open_model(model)
+        with interrupts_raised():
+            opened = open_model(model)
     except MemoryError:
         raise
     except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras

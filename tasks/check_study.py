@@ -22,7 +22,7 @@ from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import table_text
-from nightune.tuning.search.population import perturbed_dimensions
+from nightune.tuning.search.population import has_options, perturbed_dimensions
 from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.generations import generation_epochs, rules_of
@@ -159,12 +159,13 @@ def _population(study: Study) -> dict[str, object] | None:
     """Return how the population of a study develops; None for other methods."""
     if study.search.method != POPULATION:
         return None
-    rules = rules_of(study.search)
+    rules, perturbed = rules_of(study.search), perturbed_dimensions(study.space)
     return {
         "members": rules.size,
         "replaced": rules.replaced,
         "exploits_after": generation_epochs(study.search)[:-1],
-        "perturbed": [each.name for each in perturbed_dimensions(study.space)],
+        "perturbed": [each.name for each in perturbed],
+        "perturbed_options": [each.name for each in perturbed if has_options(each.domain)],
         "factors": list(rules.factors),
         "resample_probability": rules.resample_probability,
     }

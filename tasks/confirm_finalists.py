@@ -29,7 +29,7 @@ from nightune.tasks.tracking.sweeps.confirmations import (
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
-from nightune.tuning.analysis.leaderboard import leaderboard
+from nightune.tuning.analysis.leaderboard import inherited, leaderboard
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.sections import OF_MANY, ConfirmationSection, Confirming, counts_after
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -66,7 +66,9 @@ def finalists(setting: Setting) -> list[TrialResult]:
     Not those whose best model is that of the trial that they continue.
     """
     results = leaderboard(setting.finished(), setting.sweep.direction)
-    chosen = [result for result in results if result.is_ranked and not result.is_inherited][: rules(setting).finalists]
+    repeated = inherited(results)
+    ranked = [result for result in results if result.is_ranked and result.trial.number not in repeated]
+    chosen = ranked[: rules(setting).finalists]
     for result in chosen:
         refuse_changed(setting, result)
     return chosen
@@ -157,9 +159,14 @@ def fixed_weights(setting: Setting, result: TrialResult) -> "FixedWeights":
 
 
 def _search_scores(setting: Setting) -> list[float]:
-    """Return the search scores of trials with the full budget; scores at a rung are not comparable with them."""
+    """Return the search scores of trials with the full budget; scores at a rung are not comparable with them.
+
+    A score that a trial has from the one that it continues is no further one.
+    """
     results = setting.finished()
-    return [each.objective for each in results if each.is_ranked and each.status is not Status.NOT_PROMOTED]
+    repeated = inherited(results)
+    full = [each for each in results if each.is_ranked and each.status is not Status.NOT_PROMOTED]
+    return [each.objective for each in full if each.trial.number not in repeated]
 
 
 def _scores(trained: Iterable[TrialResult]) -> Iterable[float]:

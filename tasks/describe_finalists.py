@@ -22,6 +22,7 @@ from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.sweeps.finalist_answers import read_answers, write_answers
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tasks.trial.trainer import trainer_of
 from nightune.tuning.analysis.held_out.answers import Answers
 from nightune.tuning.analysis.held_out.slices import HeldColumn
@@ -82,7 +83,8 @@ def _runs(setting: Setting, result: TrialResult, trained: Sequence[TrialResult])
 def _described(setting: Setting, result: TrialResult, trained: Sequence[TrialResult]) -> FinalistAnswers:
     runs = _runs(setting, result, trained)
     try:
-        return _answers(setting, result, runs)
+        with interrupts_raised():
+            return _answers(setting, result, runs)
     except StoreLostError:
         raise
     except Exception as error:  # of a user's code, a damaged file, memory or a disk: nothing depends on these answers

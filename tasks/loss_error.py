@@ -12,6 +12,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tasks.tracking.trials.row_errors import read_row_error, write_row_error
+from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tasks.trial.trainer import trainer_of
 from nightune.tuning.trial import TrialResult
 
@@ -30,7 +31,8 @@ def record_loss_error(setting: Setting, best: TrialResult) -> None:
         return
     if read_row_error(setting.store, best.run_id) is None:
         try:
-            error = _error(setting, best)
+            with interrupts_raised():
+                error = _error(setting, best)
         except StoreLostError:
             raise
         except Exception as error_of_model:  # of a lost class, a damaged file or memory: no result depends on it

@@ -30,6 +30,7 @@ from nightune.tasks.tracking.registry.registry import Version, fetch_version
 from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
+from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, compare_sides
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain
@@ -97,7 +98,8 @@ def champion_contender(store: Store, version: Version, folder: Path) -> Contende
         place = folder / f"sibling-{number}"
         place.mkdir(parents=True)
         try:
-            files.append(fetch_checkpoint(store, run_id, place))
+            with interrupts_raised():
+                files.append(fetch_checkpoint(store, run_id, place))
         except Exception as error:  # of MLflow, an object store or the disk: compare fewer models
             logger.warning("champion version %d · a sibling cannot be read (%s)", version.number, type(error).__name__)
     try:
@@ -118,7 +120,8 @@ def does_champion_open(store: Store, version: Version) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         champion = champion_contender(store, version, Path(folder))
         try:
-            return not champion.problem and Predictor.open(parts_of(champion.folder)) is not None
+            with interrupts_raised():
+                return not champion.problem and Predictor.open(parts_of(champion.folder)) is not None
         except MemoryError:
             raise
         except Exception:  # as in _champion_side
@@ -214,7 +217,8 @@ def _champion_side(
     if champion.problem:
         return None, [], [_unopened(champion.problem)]
     try:
-        return _compared(champion, candidate, raw, question)
+        with interrupts_raised():
+            return _compared(champion, candidate, raw, question)
     except MemoryError:
         raise
     except Exception as error:  # what a foreign model, a damaged file or a renamed class raises is up to Keras

@@ -71,8 +71,12 @@ def made(
     members: Sequence[Trial],
     results: Mapping[str, TrialResult],
 ) -> list[Trial]:
-    """Return the trials of new members, and say what each continues; a continuation has the seed of its parent."""
+    """Return the trials of new members; a continuation has the seed of its parent.
+
+    Say what each continues, if it has no result yet.
+    """
     known, found = {trial.number: trial for trial in members}, []
+    ended = {result.trial.key for result in setting.finished()}
     for place, member in enumerate(chosen):
         number, parent = planned.first + place, None if member.parent is None else known[member.parent]
         seed = None if parent is None else parent.seed
@@ -85,7 +89,8 @@ def made(
             run_id = results[parent.key].run_id
             origin = Parent(parent.number, planned.begin, member.replaced, value, replaced, run_id)
             trial = replace(trial, proposed_by=POPULATION, parent=origin)
-        logger.info(replacement_line(trial, member, planned.begin))
+        if trial.key not in ended:
+            logger.info(replacement_line(trial, member, planned.begin))
         found.append(replace(trial, proposed_by=trial.proposed_by or "random"))
     return found
 

@@ -17,6 +17,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.probes import log_probe
 from nightune.tasks.trial.failure import describe
+from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tuning.search.midpoint import middle_point
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.suggested_ranges import applies, options_of, parameter_of_ranges, why_no_cases
@@ -100,7 +101,8 @@ def _probe(study: Study, data: PreparedData, optimizer: str, updates: int) -> Ra
     try:
         size = probed_batch_size(study, optimizer, data.sizes["train"])
         recipe = read_recipe(complete_params(study, probed_point(study, optimizer)))
-        test = _run(study, data, recipe, tested, updates, size)
+        with interrupts_raised():
+            test = _run(study, data, recipe, tested, updates, size)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials would report the same

@@ -25,10 +25,12 @@ from nightune.tuning.recorded_search import (
     compare,
     default_epochs,
     fits,
+    left_out,
     limits_of,
 )
 from nightune.tuning.search.earlier import point_of
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.space_content import question_of, space_of
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import listing
@@ -95,6 +97,8 @@ def simulate_search(
     are an eighth, a quarter and a half of those recorded. InputError for an unknown method or too few trials;
     SweepNotFoundError for a sweep that does not exist or is not complete.
     """
+    if POPULATION in methods:
+        raise InputError("--methods", f"{POPULATION!r} is not replayed: recorded curves do not branch; leave it out")
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError("--methods", f"unknown {unknown[0]!r} ({listing(METHODS)})")
@@ -110,7 +114,7 @@ def simulate_search(
 
 
 def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool:
-    """Read the trials of sweeps with their curves; those outside the space of the question are left out.
+    """Read the trials of sweeps with their curves; continuations and points outside the question's space are counted.
 
     A trial that a sweep reused is one recording, with the trial that it was copied from.
     """
@@ -123,8 +127,16 @@ def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool
     copies = {(each.trial.key, each.status): each for each in whole_records(copied, read_result)}
     known = {(each.trial.key, each.status) for each in results}
     results += [each for identity, each in copies.items() if identity not in known]
-    recordings = tuple(_recordings(store, question, results))
-    return Pool(question.space, question.direction, question.epochs, recordings)
+    from_start = [each for each in results if each.trial.parent is None]
+    recordings = tuple(_recordings(store, question, from_start))
+    return Pool(
+        question.space,
+        question.direction,
+        question.epochs,
+        recordings,
+        continuations=len(results) - len(from_start),
+        outside=len(from_start) - len(recordings),
+    )
 
 
 def _replay(
@@ -140,14 +152,15 @@ def _replay(
         problem = (
             f"{len(pool.by_point)} recorded points with an objective are too few (needed: {FEWEST_TRIALS} or more)"
         )
-        raise InputError(", ".join(ids), f"{problem}; train more trials, or name more sweeps of the study")
+        told = "; ".join([problem, *left_out(pool)])
+        raise InputError(", ".join(ids), f"{told}; train more trials, or name more sweeps of the study")
     fitting = [name for name in methods if fits(pool, name)]
-    left_out = [name for name in methods if name not in fitting]
+    short = [name for name in methods if name not in fitting]
     alone = ["auto without the portfolio, whose points are not recorded"] if "auto" in fitting else []
     limits = [
         *limits_of(pool),
         *alone,
-        *([f"too few epochs for rungs: {', '.join(left_out)} left out"] if left_out else []),
+        *([f"too few epochs for rungs: {', '.join(short)} left out"] if short else []),
     ]
     marks = sorted(epochs) or default_epochs(pool)
     found = {name: compare(pool, name, marks, seeds) for name in fitting}

@@ -28,6 +28,7 @@ from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
@@ -106,7 +107,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):
         logger.warning("%s", note)
     try:
-        with crash_log.choosing_engine():
+        with interrupts_raised(), crash_log.choosing_engine():
             make = None if dataset.is_on_disk else trained_on
             work = PlannedWork(study.trial_count, planned_epochs(study.search, study.brackets))
             key = check_key(_question(study, data, recipes, request) | check_setting())

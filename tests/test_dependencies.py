@@ -128,7 +128,7 @@ def _parsed(text: str) -> Requirement | None:
 
 @cache
 def _imports() -> tuple[tuple[str, str, bool], ...]:
-    """File, top-level module, and whether a function does the import; without Python's modules and our own."""
+    """File, top-level module, and whether a function, or types alone, need it; without Python's modules and our own."""
     return tuple(
         (file.relative_to(ROOT).as_posix(), name.split(".")[0], is_deferred)
         for file in _files()
@@ -149,8 +149,10 @@ def _imported(node: ast.AST, is_deferred: bool) -> Iterator[tuple[str, bool]]:
         assert node.module
         assert not node.level, "imports are absolute"
         yield node.module, is_deferred
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     for child in ast.iter_child_nodes(node):
-        yield from _imported(child, is_deferred or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+        yield from _imported(child, is_deferred or is_function or is_for_types)
 
 
 def _files_importing(module: str) -> list[str]:

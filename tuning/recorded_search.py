@@ -46,12 +46,17 @@ class Recording:
 
 @dataclass(frozen=True)
 class Pool:
-    """The recorded trials of sweeps of one space, objective, data and number of epochs."""
+    """The recorded trials of sweeps of one space, objective, data and number of epochs.
+
+    Left out are `continuations` of other trials, and trials whose point is `outside` the space.
+    """
 
     space: SearchSpace
     direction: str
     epochs: int
     recordings: tuple[Recording, ...]
+    continuations: int = 0
+    outside: int = 0
 
     @cached_property
     def by_point(self) -> dict[str, list[Recording]]:
@@ -134,10 +139,21 @@ def default_epochs(pool: Pool) -> list[int]:
     return sorted(set(marks))
 
 
+def left_out(pool: Pool) -> list[str]:
+    """Say how many recorded trials are no part of the pool, and why."""
+    trials = len(pool.recordings) + pool.continuations + pool.outside
+    said = (
+        (pool.continuations, "continue others from an epoch on, and cannot be replayed"),
+        (pool.outside, "have a point that is not of the space, and are left out"),
+    )
+    return [f"{count} of {trials} trials {why}" for count, why in said if count]
+
+
 def limits_of(pool: Pool) -> list[str]:
     """Say what the pool limits, one sentence each."""
     points, cut = len(pool.by_point), sum(not each.is_whole for each in pool.recordings)
     found = [f"{points} recorded points: a method chooses among these, and the best of them has regret 0"]
+    found += left_out(pool)
     if points < FEWEST:
         found.append(f"fewer than {FEWEST}: a model has at most one round to propose, of what is left")
     if cut:

@@ -124,7 +124,8 @@ class TrialResult:
     @property
     def is_inherited(self) -> bool:
         """True if the best epoch is one of the trial that this one continues: its best model is that of its parent."""
-        return self.trial.parent is not None and self.best_epoch <= self.trial.parent.epoch
+        parent = self.trial.parent
+        return parent is not None and 1 <= self.best_epoch <= parent.epoch
 
     @property
     def is_ranked(self) -> bool:

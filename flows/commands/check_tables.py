@@ -167,7 +167,11 @@ def _population_lines(check: StudyCheck) -> list[tuple[str, str]]:
     many = f"{', '.join(after[:4])}{', …' if len(after) > 4 else ''}"
     replaced = f"{held['replaced']} of {held['members']} members are replaced after epoch {many}"
     low, high = _texts(held["factors"])
-    how = f"times {low} or {high}, or drawn anew (probability {held['resample_probability']})"
+    options = _texts(held["perturbed_options"])
+    ways = [f"times {low} or {high}"] if len(options) < len(changes) else []
+    of_some = f" of {', '.join(options)}" if ways else ""
+    ways += [f"the next larger or smaller option{of_some}"] if options else []
+    how = f"{', '.join(ways)}, or drawn anew (probability {held['resample_probability']})"
     return [
         ("population", f"{replaced}, by continuations of {held['replaced']} of the best"),
         ("", f"these have other values: {', '.join(changes)}, {how}"),

@@ -13,7 +13,10 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.front import NOT_COMPUTED
-from nightune.tuning.trial import Params, Status, TrialResult, Value
+from nightune.tuning.analysis.importance import by_importance
+from nightune.tuning.search.population import changes_of, values_of
+from nightune.tuning.study.population import POPULATION
+from nightune.tuning.trial import Params, Status, Trial, TrialResult, Value
 from nightune.vocabulary import CHANGES
 
 SHOWN_ROWS = 10
@@ -29,6 +32,7 @@ ENDED = {
 WINNER, ALIKE = "*", "="
 INDENT = "  "
 ON_FRONT = "+"
+REPLACED = "replaced"  # a member of a population
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
@@ -56,6 +60,12 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         console.print(Text(finding, style="yellow"), soft_wrap=True)
 
 
+def _ended(report: SweepReport, result: TrialResult) -> str:
+    if result.status is Status.NOT_PROMOTED and report.sweep.method == POPULATION:
+        return REPLACED
+    return ENDED.get(result.status, str(result.status))
+
+
 def _columns(report: SweepReport, width: int) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """Return headings and cells: what all have, further objectives and params as fit, and seconds if all params do.
 
@@ -67,10 +77,11 @@ def _columns(report: SweepReport, width: int) -> tuple[list[tuple[str, list[str]
         (report.sweep.metric, [_objective(report, result) for result in shown]),
         *_front_marks(report, shown),
         ("epoch", [f"{result.best_epoch}/{result.epochs}" if result.epochs else "–" for result in shown]),
-        ("ended", [ENDED.get(result.status, str(result.status)) for result in shown]),
+        ("ended", [_ended(report, result) for result in shown]),
     ]
     seconds = ("seconds", [f"{result.seconds:.1f}" for result in shown])
-    params = [*_further_columns(report, shown), *(_param_column(name, shown) for name in report.by_importance)]
+    searched = _param_names(report)
+    params = [*_further_columns(report, shown), *(_param_column(name, shown) for name in searched)]
     room = width + GAP - sum(map(_width, fixed))  # no gap follows the last column
     kept: list[tuple[str, list[str]]] = []
     for column in params:
@@ -79,7 +90,7 @@ def _columns(report: SweepReport, width: int) -> tuple[list[tuple[str, list[str]
         room -= _width(column)
         kept.append(column)
     has_room = len(kept) == len(params) and _width(seconds) <= room
-    names = [*(name for name, _ in report.sweep.further), *report.by_importance]
+    names = [*(name for name, _ in report.sweep.further), *searched]
     return [*fixed, *([seconds] if has_room else []), *kept], names[len(kept) :]
 
 
@@ -103,8 +114,25 @@ def _width(column: tuple[str, Sequence[str]]) -> int:
     return GAP + max(map(len, [*name.split("\n"), *cells]))
 
 
+def _param_names(report: SweepReport) -> list[str]:
+    """Return the params that differ, those first that tell a continuation from its parent, and their table last."""
+    continued = [changes_of(each.trial.params) for each in report.results if each.trial.parent is not None]
+    changed = {name for changes in continued for values in changes.values() for name in values}
+    if not changed:
+        return report.by_importance
+    first = by_importance(changed, report.mattered)
+    rest = [name for name in report.by_importance if name not in changed and name != CHANGES]
+    return [*first, *rest, CHANGES]
+
+
+def _last_values(trial: Trial) -> Params:
+    """Return the params of a trial; of a continuation, values that changed as they were at its end."""
+    return trial.params if trial.parent is None else {**trial.params, **values_of(trial.params)}
+
+
 def _param_column(name: str, shown: Sequence[TrialResult]) -> tuple[str, list[str]]:
-    cells = [_param_cell(name, result.trial.params) if name in result.trial.params else "–" for result in shown]
+    held = [_last_values(result.trial) for result in shown]
+    cells = [_param_cell(name, params) if name in params else "–" for params in held]
     return _folded(name, max(NARROWEST, *map(len, cells))), cells
 
 
@@ -137,11 +165,9 @@ def _objective(report: SweepReport, result: TrialResult) -> str:
 
 
 def _mark(report: SweepReport, result: TrialResult) -> str:
-    winner, best = report.winner, report.best
-    if winner is not None and result.run_id == winner.run_id:
+    if report.winner is not None and result.run_id == report.winner.run_id:
         return WINNER
-    is_alike = best is not None and report.errors.is_alike(result, best, report.sweep.direction)
-    return ALIKE if is_alike else ""
+    return ALIKE if report.is_alike(result) else ""
 
 
 def _marks(report: SweepReport) -> list[str]:
@@ -152,7 +178,7 @@ def _marks(report: SweepReport) -> list[str]:
     is_confirmed = report.confirmation is not None and report.confirmation.winner is not None
     said = "winner by fresh seeds" if is_confirmed else "best of the search"
     if report.errors.by_trial:
-        others = sum(report.errors.is_alike(each, best, report.sweep.direction) for each in report.results) - 1
+        others = sum(map(report.is_alike, report.results)) - 1
         within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
@@ -160,15 +186,28 @@ def _marks(report: SweepReport) -> list[str]:
         share = report.hypervolume
         covered = NOT_COMPUTED if share is None else f"the front covers {share:.1%} of the range of all objectives"
         lines.append(f"{ON_FRONT} no other trial is better in all objectives: {len(report.front)} trials; {covered}")
+    if any(each.trial.parent is not None for each in report.results[:SHOWN_ROWS]):
+        lines.append("Values of trials that continue others are those of their last epochs.")
+    if said := _inherited(report):
+        lines.append(f"No better than the trial that they continue, so the same model: {said}")
     if not is_confirmed and report.sweep.is_complete:
         lines.append("Not confirmed yet: `nightune promote` trains the best trials again with fresh seeds.")
     return lines
 
 
+def _inherited(report: SweepReport) -> str:
+    """Name the trials that are shown and got no better than the one that they continue, with that one."""
+    shown = (each.trial for each in report.results[:SHOWN_ROWS] if each.trial.number in report.inherited)
+    return ", ".join(f"{each.number} (trial {each.parent.trial})" for each in shown if each.parent is not None)
+
+
 def print_trial(console: Console, report: SweepReport, result: TrialResult) -> None:
     """Print why a trial was proposed, and its params that differ between trials, in full."""
     known = [name for name in report.by_importance if name in result.trial.params]
-    said = textwrap.wrap(why_proposed(result, lambda value: f"{value:.4f}"), console.width - len(INDENT))
+    said = textwrap.wrap(
+        why_proposed(result, lambda value: f"{value:.4f}", is_replaced=_ended(report, result) == REPLACED),
+        console.width - len(INDENT),
+    )
     if not known and not said:
         return
     console.print(f"\nTrial {result.trial.number} in full", style="bold", highlight=False)

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tuning.analysis.promotion_gate import Decision
+from nightune.tuning.study.population import POPULATION
 from nightune.vocabulary import ARCHITECTURE, CHANGES
 
 if TYPE_CHECKING:  # its module imports more than the next steps need
@@ -50,7 +52,7 @@ def print_next_steps(
     steps: list[Step] = [
         (f"nightune report {study} --open", "see what won, how sure that is, and what to change"),
         ("nightune ui", "see the curves and compare trials"),
-        *_schedule(report, study),
+        *_schedule(report, study_file),
         *_further_search(report, study),
         *_promotion(report, study),
         (f"nightune show {study} --sweep {report.sweep.id}", "show this leaderboard again"),
@@ -139,12 +141,15 @@ def _print_page(console: Console, page: "DrawnReport | None") -> None:
         _print(console, f"  The report: {where}")
 
 
-def _schedule(report: SweepReport, study: str) -> list[Step]:
-    """Return how to keep the schedule that a population found."""
+def _schedule(report: SweepReport, study_file: Path) -> list[Step]:
+    """Return how to keep the schedule that a population found, in a new file; a study that has one needs no other."""
     winner = report.winner
-    if winner is None or CHANGES not in winner.trial.params:
+    if report.sweep.method != POPULATION or winner is None or CHANGES not in winner.trial.params:
         return []
-    return [(f"nightune show {study} --write SCHEDULE.toml", "write the winner's values by epoch as a study")]
+    names = (f"{study_file.stem}_schedule{suffix}.toml" for suffix in chain([""], map("_{}".format, count(2))))
+    copy = next(file for file in map(study_file.with_name, names) if not file.exists())
+    command = f"nightune show {shlex.quote(str(study_file))} --write {shlex.quote(str(copy))}"
+    return [(command, "write the winner's values by epoch as a study")]
 
 
 def _further_search(report: SweepReport, study: str) -> list[Step]:

@@ -1,5 +1,6 @@
 """The command that replays search methods on finished sweeps: `nightune simulate`."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nightune.tasks.simulate_search import Replay
     from nightune.tuning.recorded_search import Mark
 
+COLUMNS = ("method", "epochs", "regret", "95% interval", "seconds")
 DEFAULT_METHODS = "random,successive_halving,gp,gp_rungs,auto"
 
 
@@ -52,22 +54,22 @@ def print_replay(console: Console, replay: "Replay") -> None:
     metric = replay.metric.removeprefix(VALIDATION_PREFIX)
     title = f"{', '.join(replay.sweeps)} · {replay.trials} recorded trials · best {metric} {replay.best:.4g}"
     console.print(Text(title, style="bold"), soft_wrap=True)
-    longest = max(replay.methods.values(), key=len, default=[])
     table = plain_table()
-    for name in ("method", *(f"{mark.epochs} epochs" for mark in longest)):
+    for name in COLUMNS:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for method, marks in replay.methods.items():
-        table.add_row(*map(Text, [method, *map(_cell, marks), *[""] * (len(longest) - len(marks))]))
+        for place, mark in enumerate(marks):
+            table.add_row(*map(Text, ("" if place else method, *_cells(mark))))
     print_table(console, table)
-    said = f"regret: {metric} of the leader from the best recorded, mean over {replay.seeds} seeds [95% interval]"
-    console.print(Text(f"{said} · seconds that its trainings took"), soft_wrap=True)
+    said = f"regret: {metric} of the leader from the best recorded, mean over {replay.seeds} seeds"
+    console.print(Text(f"{said}; seconds: of its trainings"), soft_wrap=True)
     for limit in replay.limits:
         console.print(Text(limit, style="yellow"), soft_wrap=True)
 
 
-def _cell(mark: "Mark") -> str:
-    interval = f" [{mark.low:.3g}, {mark.high:.3g}]" if mark.low == mark.low else ""
-    return f"{mark.regret:.3g}{interval} · {mark.seconds:.3g} s"
+def _cells(mark: "Mark") -> tuple[str, ...]:
+    interval = "–" if math.isnan(mark.low) else f"[{mark.low:.3g}, {mark.high:.3g}]"
+    return str(mark.epochs), f"{mark.regret:.3g}", interval, f"{mark.seconds:.1f}"
 
 
 def _numbers(text: str) -> Sequence[int]:

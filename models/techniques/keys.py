@@ -128,7 +128,7 @@ class Key:
         for label, weight in value.items():
             if not isinstance(label, str) or self._number_problem(weight):
                 return f"class {label!r}: {self._number_problem(weight) or 'the class is no text'}"
-        return None if any(weight > 0 for weight in value.values()) else "no class has a weight above 0"
+        return None if value else "the table is empty: it names no class"
 
     def _heads_problem(self, table: Mapping[object, object]) -> str | None:
         for name, value in table.items():

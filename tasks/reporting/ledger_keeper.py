@@ -172,10 +172,11 @@ def _write_last(keeper: LedgerKeeper) -> None:
 
 @dataclass
 class Trained:
-    """What a training reports of itself: its last epoch, and its own share of the seconds of its epochs."""
+    """What a training reports of itself: its last epoch, its share of the seconds of its epochs, and where it began."""
 
     epochs: int = 0
     seconds: float = 0.0
+    begin: int = 0
 
 
 @contextmanager
@@ -193,9 +194,8 @@ def counted_training(trial: Trial, is_shared: bool) -> Iterator[Trained]:
         spent = {name: after - before[name] for name, after in _on_device(clock).items()}
         own = trained.seconds if is_shared else sum(spent.values())
         parts = (0.0, 0.0) if is_shared else (spent[COMPILING], spent[VALIDATION])
-        keeper.add(
-            Training(trial.number, trial.replicate, clock.stage, trained.epochs, own, *parts, is_shared=is_shared)
-        )
+        place = (trial.number, trial.replicate, clock.stage)
+        keeper.add(Training(*place, trained.epochs, own, *parts, is_shared=is_shared, begin=trained.begin))
 
 
 def write_ledger_if_due() -> None:

@@ -13,7 +13,7 @@ from nightune.tuning.analysis.beliefs import Beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.front import front, hypervolume
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
-from nightune.tuning.analysis.leaderboard import status_counts, varying_params
+from nightune.tuning.analysis.leaderboard import inherited, status_counts, varying_params
 from nightune.tuning.analysis.standard_errors import (
     UNKNOWN,
     StandardErrors,
@@ -80,6 +80,17 @@ class SweepReport:
         """The share of the range of all objectives that the front covers; None with one, and where it is too costly."""
         further, results = self.sweep.further, self.results
         return hypervolume(results, self.sweep.direction, further) if further and results else None
+
+    @cached_property
+    def inherited(self) -> set[int]:
+        """The numbers of the trials whose best model is that of the trial that they continue."""
+        return inherited(self.results)
+
+    def is_alike(self, result: TrialResult) -> bool:
+        """True if a trial is as good as the best one, and no continuation that got no better than its parent."""
+        if self.best is None or result.trial.number in self.inherited:
+            return False
+        return self.errors.is_alike(result, self.best, self.sweep.direction)
 
     @property
     def varying(self) -> list[str]:

@@ -73,6 +73,20 @@ def refuse_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def interrupts_raised() -> Iterator[None]:
+    """Raise KeyboardInterrupt instead of an error of the block, and at its end, if the process was interrupted.
+
+    Code in C that drops an interrupt fails with another error, or returns something else: neither is a result.
+    """
+    try:
+        yield
+    except Exception:
+        refuse_interrupted()
+        raise
+    refuse_interrupted()
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _is_interrupted.set()
     raise KeyboardInterrupt

@@ -46,7 +46,7 @@ class RunKeeper:
     """Saves one trial's snapshots with its run; calls `add_seconds` with its training time in earlier processes.
 
     With `keeps_halts` it saves one at each halt, from which another trial may continue. `inherited` are the epochs that
-    the trial took from the one that it continues.
+    the trial took from the one that it continues, and `resumed` those of the snapshot that was read, whose ever it is.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RunKeeper:
         add_seconds: Callable[[float], None],
         keeps_halts: bool = False,
     ) -> None:
-        self._keeps_halts, self.inherited = keeps_halts, 0
+        self._keeps_halts, self.inherited, self.resumed = keeps_halts, 0, 0
         self._run_id = log.kept_run or plan.runs.get(trial.key)
         self._store, self._trial, self._log, self._add_seconds = store, trial, log, add_seconds
         self._interval, self._saved_at, self._earlier_seconds = plan.seconds, time.monotonic(), 0.0
@@ -88,7 +88,7 @@ class RunKeeper:
         """Log why the trial cannot resume, and undo the resumption."""
         logger.warning("trial %d · restarts: %s", self._trial.number, reason)
         self._add_seconds(-self._earlier_seconds)
-        self.inherited = 0
+        self.inherited = self.resumed = 0
         self._log.add_tags({names.RESUMED_AT: "0"})
 
     def is_due(self, is_last: bool) -> bool:
@@ -115,6 +115,7 @@ class RunKeeper:
             self._log.add_tags({names.RESUMED_AT: str(epoch)})
         else:
             self.inherited = epoch
+        self.resumed = epoch
         self._earlier_seconds = snapshot.seconds
         self._add_seconds(snapshot.seconds)
 

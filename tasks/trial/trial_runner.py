@@ -31,7 +31,7 @@ from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, Crash, CrashLog, is_sup
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.further import further_values
 from nightune.tasks.trial.hopeless import counted
-from nightune.tasks.trial.interrupts import refuse_interrupted
+from nightune.tasks.trial.interrupts import interrupts_raised, refuse_interrupted
 from nightune.tasks.trial.limits import Watch, watched
 from nightune.tasks.trial.model_limits import ModelLimits, OverLimitError
 from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
@@ -63,12 +63,13 @@ def no_checkpoint() -> bool:
 class TrainedTrial:
     """The result of a trained trial, and the function that writes its checkpoint.
 
-    `own_seconds` are its share of the time of its epochs, where others were computed at once.
+    `own_seconds` are its share of the time of its epochs, where others were computed at once; it began after `begin`.
     """
 
     result: TrialResult
     write_checkpoint: WriteCheckpoint = no_checkpoint
     own_seconds: float = 0.0
+    begin: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class TrialRunner:
         try:
             with counted_training(trial, is_shared=engine is not self._trainer.engine) as training:
                 to_write = self.train(trial, engine)
-                training.epochs, training.seconds = to_write.trained.result.epochs, to_write.trained.own_seconds
+                training.begin, training.epochs = to_write.trained.begin, to_write.trained.result.epochs
+                training.seconds = to_write.trained.own_seconds
         except SearchEndedError as end:
             logger.warning("trial %d · ended with the search, without a result: %s", trial.number, end)
             if budget is not None:
@@ -198,7 +200,8 @@ class TrialRunner:
         started_at, text = time.monotonic(), ""
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                return self._train_once(trial, engine, log, checkpoint)
+                with interrupts_raised():
+                    return self._train_once(trial, engine, log, checkpoint)
             except MemoryError as error:
                 text = str(error)
             # Outside the handler: its traceback keeps the arrays of the failed attempt alive.
@@ -217,7 +220,7 @@ class TrialRunner:
         record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
             with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
-                outcome, earlier = self._outcome(trial, engine, log, watch, limits)
+                outcome, earlier, begin = self._outcome(trial, engine, log, watch, limits)
                 own = own_metric(study)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.name, own)
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
@@ -244,14 +247,14 @@ class TrialRunner:
             result = replace(result, status=Status.OVER_LIMIT, message=over)
         if trial.is_audit or trial.step is not None:
             write_checkpoint = no_checkpoint  # it measures, and no model is taken from it
-        return TrainedTrial(result, write_checkpoint, sum(outcome.curves.get(names.SECONDS, ())[earlier:]))
+        return TrainedTrial(result, write_checkpoint, sum(outcome.curves.get(names.SECONDS, ())[earlier:]), begin)
 
     def _outcome(
         self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch, limits: ModelLimits
-    ) -> "tuple[Outcome, int]":
+    ) -> "tuple[Outcome, int, int]":
         """Train the trial by its recipe; resume it if an earlier rung or an earlier process left a state.
 
-        Return the number of epochs that the earlier rung, or the trial that it continues, had trained, too.
+        Return the epochs, too, of the earlier rung or of the trial that it continues, and the one after which it began.
         """
         from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
 
@@ -286,7 +289,7 @@ class TrialRunner:
             check=limits.refuse_weights,
         )
         trainer.halted.keep(training, engine, outcome)
-        return outcome, max(earlier, keeper.inherited)
+        return outcome, max(earlier, keeper.inherited), max(earlier, keeper.resumed)
 
     def _log_epoch(self, trial: Trial, log: TrialLog, watch: Watch, epoch: int, values: Mapping[str, float]) -> None:
         with phase(TRACKING):

@@ -4,6 +4,8 @@ import logging
 import pickle
 import queue
 import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -252,17 +254,27 @@ class ClusterCrew:
         if not is_here or (worker.address and status != "finished"):
             worker.death = worker.death or Died("it has left the cluster, hangs, or is cut off")
         elif status == "finished" and not worker.address and worker.view.status == "finished":
-            if not worker.view.result(timeout=ANSWER_SECONDS):
-                assert self._files is not None
-                self._files.bring_to_others()
-            worker.address = worker.at
+            self._admit(worker, _answered(worker.view.result))
         elif status == "error":
-            error = worker.lease.exception(timeout=ANSWER_SECONDS)
-            if isinstance(error, StartLostError):
-                worker.death = worker.death or Died(str(error))
-                return
-            self.workers = [each for each in self.workers if each is not worker]
-            self._refuse(worker.at, worker.name, f"{error}" if not isinstance(error, ImportError) else _missing(error))
+            self._give_up(worker, _answered(worker.lease.exception))
+
+    def _admit(self, worker: ClusterWorker, sees_folder: bool | None) -> None:
+        if sees_folder is None:
+            return
+        if not sees_folder:
+            assert self._files is not None
+            self._files.bring_to_others()
+        worker.address = worker.at
+
+    def _give_up(self, worker: ClusterWorker, error: BaseException | None) -> None:
+        """Note that a training process has died while it started, or that the worker cannot train at all."""
+        if error is None:
+            return
+        if isinstance(error, StartLostError):
+            worker.death = worker.death or Died(str(error))
+            return
+        self.workers = [each for each in self.workers if each is not worker]
+        self._refuse(worker.at, worker.name, f"{error}" if not isinstance(error, ImportError) else _missing(error))
 
     def _refuse(self, at: str, name: str, reason: str) -> None:
         self._refused[at] = f"worker {name} at {at}: {reason}"
@@ -281,6 +293,14 @@ def _tracking_of(store: Store, sweep_run: str) -> Tracking:
     artifacts = str(client(store).get_run(sweep_run).info.artifact_uri)
     is_file = not store.is_served or urlsplit(artifacts).scheme in {"", "file"}
     return Tracking(store.tracking_uri, sweep_run, is_file)
+
+
+def _answered(ask: Callable[..., Any]) -> Any | None:
+    """Return a worker's answer; None where it does not come now: a worker that hangs is missed by its silence."""
+    try:
+        return ask(timeout=ANSWER_SECONDS)
+    except (TimeoutError, CancelledError):
+        return None
 
 
 def _missing(error: ImportError) -> str:

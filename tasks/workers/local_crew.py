@@ -15,10 +15,11 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.trial.crash_log import Crash, open_crash_log, signal_name
 from nightune.tasks.workers.contract import FUTILE_STARTS, Ending, Place, WorkersLostError
 from nightune.tasks.workers.dask_client import DaskClient
-from nightune.tasks.workers.host import HANG_SECONDS
+from nightune.tasks.workers.host import HANG_SECONDS, HELLO_SECONDS
 from nightune.tasks.workers.job import Job, train_job
 from nightune.tasks.workers.local_worker import DASK, LOOPBACK, Start
 from nightune.tasks.workers.relay import TOPIC
+from nightune.tasks.workers.silence import Silence
 
 logger = logging.getLogger("nightune")
 
@@ -50,6 +51,7 @@ class LocalCrew:
         self._dask_settings = ExitStack()
         self._keys: dict[str, str] = {}
         self._looked_at = 0.0
+        self._starting = Silence()  # of the processes that have not joined yet
 
     def start(self, _setting: Setting) -> None:
         """Start scheduler and workers, once."""
@@ -86,10 +88,18 @@ class LocalCrew:
             return
         addresses = {str(about["name"]): address for address, about in here.items()}
         for worker in self.workers:
-            if worker.address and worker.address not in here and worker.process.poll() is None:
-                logger.warning("%s hangs: no sign of life for %.0f s", worker.name, HANG_SECONDS)
-                self.cut_off(worker)
             worker.address = worker.address or addresses.get(_process_name(worker.name, worker.process), "")
+            silent = self._silent_seconds(worker, worker.address in here)
+            if silent and worker.process.poll() is None:
+                logger.warning("%s hangs: no sign of life for %.0f s", worker.name, silent)
+                self.cut_off(worker)
+
+    def _silent_seconds(self, worker: LocalWorker, is_here: bool) -> float:
+        """Return the time without a sign of life after which a worker hangs; 0 for one that does not."""
+        if worker.address:
+            return 0.0 if is_here else HANG_SECONDS
+        waited = self._starting.seconds(_process_name(worker.name, worker.process), "")
+        return HELLO_SECONDS if waited > HELLO_SECONDS else 0.0
 
     def send(self, worker: LocalWorker, job: Job) -> Ending:
         """Send a job to a worker that has joined; the future comes into the inbox when it has ended."""

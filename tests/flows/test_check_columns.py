@@ -95,3 +95,22 @@ def test_check_says_what_an_automatic_search_will_do(tmp_path: Path, portfolio: 
     assert "leave out first rungs" in printed
     (tmp_path / "study.toml").write_text(text.replace('"auto"', '"auto"\nstart = "none"'))
     assert check_study(load_study(tmp_path / "study.toml")).start is None
+
+
+def test_check_says_how_a_population_changes_ranges_and_options(tmp_path: Path) -> None:
+    from nightune.flows.commands.check_tables import print_check
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    TABLE.to_csv(tmp_path / "table.csv", index=False)
+    text = STUDY.replace("trials = 1\nepochs = 1", 'method = "pbt"\npopulation = 4\nepochs = 4')
+    options = 'optimizer = "adamw"\nweight_decay.strength = [0.01, 0.1]\nlearning_rate.peak = '
+    printed = []
+    for peak in ("{ low = 0.1, high = 1.0 }", "[0.1, 1.0]"):
+        (tmp_path / "study.toml").write_text(text.replace("learning_rate.peak = 0.1", f"{options}{peak}"))
+        console = Console(record=True, width=160)
+        print_check(console, check_study(load_study(tmp_path / "study.toml")))
+        printed.append(next(line for line in console.export_text().splitlines() if "other values" in line))
+    assert "times 0.8 or 1.2, the next larger or smaller option of weight_decay.strength, or drawn" in printed[0]
+    assert "learning_rate.peak, weight_decay.strength, the next" in printed[1]
+    assert "times" not in printed[1]

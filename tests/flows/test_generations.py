@@ -40,6 +40,7 @@ def curves(store: Path, report: SweepReport) -> list[Any]:
 def test_stops_change_neither_members_nor_results_and_a_member_equals_its_training_from_the_start(
     population: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[str] = []
     with monkeypatch.context() as patch:
         interrupt_at_epoch(3, patch)  # the first generation has ended
         with pytest.raises(KeyboardInterrupt):
@@ -48,8 +49,14 @@ def test_stops_change_neither_members_nor_results_and_a_member_equals_its_traini
         interrupt_at_epoch(6, patch)
         with pytest.raises(KeyboardInterrupt):
             tune(population)
-    report = tune(population)
-    assert_continued(report, store_root)
+    with monkeypatch.context() as patch:
+        patch.setattr("nightune.tasks.next_generation.logger.info", lambda text, *_, **__: said.append(text))
+        report = tune(population)
+        assert_continued(report, store_root)
+        assert len([text for text in said if "continues trial" in text]) == 2  # the second generation, not the first
+        said.clear()
+        tune(population)  # only shown
+        assert not any("continues trial" in text for text in said)
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "alone"))
     with monkeypatch.context() as patch:  # each new member trains its own schedule from its first epoch on
         patch.setattr("nightune.tasks.trial.snapshots.RunKeeper.read", lambda keeper: None)

@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 
 from nightune.flows.runtime.interrupts import reraise_lost_interrupts
-from nightune.tasks.trial.interrupts import interrupts_remembered, refuse_interrupted, terminations_remembered
+from nightune.tasks.trial.interrupts import (
+    interrupts_raised,
+    interrupts_remembered,
+    refuse_interrupted,
+    terminations_remembered,
+)
 
 SECONDS = 10.0  # maximum; a dropped interrupt that is not re-raised never arrives
 
@@ -65,6 +70,24 @@ def test_a_dropped_interrupt_is_remembered_until_the_block_ends() -> None:
     refuse_interrupted()
 
 
+@pytest.mark.parametrize("error", [None, RuntimeError("REPLACED BY KeyboardInterrupt")])
+def test_what_follows_from_a_dropped_interrupt_is_no_result_and_no_error(error: Exception | None) -> None:
+    def drop_and_go_on(drop: Callable[[], None]) -> int:
+        with interrupts_raised():
+            drop()
+            if error is not None:
+                raise error
+            return 1
+
+    if error is None:
+        assert drop_and_go_on(lambda: None) == 1
+    else:
+        with pytest.raises(RuntimeError, match="REPLACED"):
+            drop_and_go_on(lambda: None)
+    with interrupts_remembered(), pytest.raises(KeyboardInterrupt):
+        drop_and_go_on(drop_an_interrupt)
+
+
 def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
     store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +103,23 @@ def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
         with pytest.raises(KeyboardInterrupt):
             tune(small_study, engine="fit")
     assert len(tune(small_study, engine="fit").results) == 4
+
+
+def test_a_trial_whose_interrupt_became_another_error_has_not_failed(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows.tune import tune
+    from nightune.tasks.trial.trial_runner import TrialRunner
+
+    def interrupted(*_: Any) -> None:
+        drop_an_interrupt()
+        raise ValueError("an operation was cancelled")
+
+    with monkeypatch.context() as patch, interrupts_remembered():
+        patch.setattr(TrialRunner, "_outcome", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tune(small_study, engine="fit")
+    assert {str(each.status) for each in tune(small_study, engine="fit").results} == {"completed"}
 
 
 def after_a_dropped_termination(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,10 +12,11 @@ from nightune.flows.commands.leaderboard_table import print_leaderboard
 from nightune.models.errors import InputError
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
+from nightune.tuning.analysis.beliefs import why_proposed
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.analysis.importance import Importance, WhatMattered
 from nightune.tuning.analysis.standard_errors import standard_errors
-from nightune.tuning.trial import Expectation, Status, Trial, TrialResult
+from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult
 
 SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_accuracy", "maximize", 4)
 NAMES = ("learning_rate.peak", "optimizer", "weight_decay.strength", "batch_size.size", "one_minus_momentum", "units")
@@ -64,12 +65,44 @@ def test_eighty_columns_have_the_four_params_that_mattered_most() -> None:
     assert any("seconds" in line for line in printed(width=160))
 
 
+def test_a_replaced_member_of_a_population_is_not_called_dropped_at_a_rung() -> None:
+    dropped = replace(REPORT, results=(trial(3, 0.97, Status.NOT_PROMOTED),))
+    population = replace(dropped, sweep=replace(SWEEP, method="pbt"))
+    for report, word in ((dropped, " rung "), (population, " replaced ")):
+        assert any(word in row for row in printed(report) if "0.9700" in row)
+    assert any("replaced after 4 epochs" in line for line in printed(population))
+
+
 def test_trials_within_one_standard_error_are_marked_alike() -> None:
     lines = printed()
     assert [line[:1] for line in lines if line[5:].startswith("  0.")] == ["*", "=", " "]
     assert any("1 more" in line and "200 held-out rows" in line for line in lines)
     unknown = printed(replace(REPORT, errors=standard_errors(RESULTS, None, {}, None)))
     assert not any(line.startswith("=") or "±" in line for line in unknown)
+
+
+def test_a_continuation_that_got_no_better_is_not_as_good_but_the_same() -> None:
+    held = trial(4, 0.97)
+    repeated = replace(held, trial=replace(held.trial, parent=Parent(3, 3, 2, 0.97, 0.1)))
+    report = replace(REPORT, results=(RESULTS[0], repeated, *RESULTS[1:]))
+    lines = printed(report)
+    assert [line.split()[0] for line in lines if "0.9700" in line] == ["*", "4"]
+    assert any("1 more" in line for line in lines)
+    assert any("4 (trial 3)" in line for line in lines)
+    assert "no better than trial 3" in why_proposed(repeated, str)
+
+
+def test_eighty_columns_tell_a_continuation_from_its_parent() -> None:
+    held = trial(3, 0.98).trial
+    changes: Any = {"3": {"learning_rate.peak": 0.7}, "4": {"learning_rate.peak": 0.876}}
+    params = {**held.params, "training.changes": changes}
+    member = replace(RESULTS[0], trial=replace(held, number=4, params=params, parent=Parent(3, 2, 2)), objective=0.98)
+    lines = printed(replace(REPORT, results=(member, *RESULTS)))
+    values = [line.partition(" done ")[2].split()[0] for line in lines if " done " in line]
+    assert values[:2] == ["0.876", "0.0494"]
+    assert "training.changes" in next(line for line in lines if "No room" in line)
+    assert any("last epochs" in line for line in lines)
+    assert not any("last epochs" in line for line in printed())
 
 
 def test_the_winner_is_in_full_below_and_not_confirmed_until_fresh_seeds_say_so() -> None:

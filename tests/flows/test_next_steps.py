@@ -24,7 +24,8 @@ ADDRESS = "sqlite:////data/my store/mlruns/mlflow.db"
 
 def steps(sweep: Sweep = SWEEP, **fields: Any) -> str:
     console = Console(record=True, width=80, file=io.StringIO())
-    print_next_steps(console, SweepReport("flowers", sweep, (BEST,), **fields), Path("my study.toml"), ADDRESS)
+    report = SweepReport("flowers", sweep, **({"results": (BEST,)} | fields))
+    print_next_steps(console, report, Path("my study.toml"), ADDRESS)
     return console.export_text()
 
 
@@ -43,6 +44,18 @@ def test_a_sweep_of_all_points_has_no_new_ones(known: dict[str, Any]) -> None:
     assert "widen a range" in text
     assert "--fresh" not in steps(replace(SWEEP, **known, is_reusing=True))
     assert "new points" in steps(replace(SWEEP, method="random", points=5))
+
+
+def test_the_schedule_of_a_population_is_written_to_a_new_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    changes: Any = {"training.changes": {"3": {"learning_rate.peak": 0.1}}}
+    changed = replace(BEST, trial=replace(BEST.trial, params=changes))
+    found = replace(SWEEP, method="pbt")
+    monkeypatch.chdir(tmp_path)
+    assert "--write 'my study_schedule.toml'" in steps(found, results=(changed,))
+    Path("my study_schedule.toml").touch()
+    assert "--write 'my study_schedule_2.toml'" in steps(found, results=(changed,))
+    assert "--write" not in steps(found)
+    assert "--write" not in steps(replace(SWEEP, method="random"), results=(changed,))  # as the schedule's own study
 
 
 def test_after_a_promotion_the_champion_is_loaded_and_served() -> None:

@@ -101,7 +101,7 @@ def test_check_says_how_many_configurations_fit_and_what_was_changed(started: Pa
     )
     started.write_text(own)
     assert check_study(load_study(started)).as_json()["start"]["without_family"] == ["net.py:make"]  # type: ignore[index]
-    started.write_text(own.replace('start = "portfolio"', 'method = "auto"').replace("trials = 10", "trials = 8"))
+    started.write_text(own.replace('start = "portfolio"\n', "").replace('"random"\ntrials = 10', '"auto"\ntrials = 8'))
     console = Console(record=True, width=160)
     print_check(console, check_study(load_study(started)))
     (line,) = (each for each in console.export_text().splitlines() if each.startswith("start"))

@@ -1,8 +1,10 @@
 """`nightune simulate`: search methods replayed on the trials of sweeps that a store has."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.flows.conftest import SMALL_STUDY, Tuned, last_json, tuned_in
@@ -44,6 +46,20 @@ def test_methods_are_replayed_on_the_trials_of_a_study_or_a_sweep(tuned: Tuned) 
     assert code == 0
     assert "6 recorded points" in said
     assert "fewer than 32" in said
+
+
+def test_the_table_of_many_methods_and_epochs_fits_into_80_columns() -> None:
+    from nightune.flows.commands.simulate import print_replay
+    from nightune.tasks.simulate_search import Replay
+    from nightune.tuning.recorded_search import Mark
+
+    marks = [Mark(epochs, 0.00123456, 0.00102345, 0.00154321, 12345.6, 0.5) for epochs in (200, 400, 800, 1600, 3200)]
+    methods = dict.fromkeys(("random", "successive_halving", "auto"), marks)
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_replay(console, Replay(("flowers-0",), 60, "val_loss", 0.1, 10, (), methods))
+    rows = [line for line in console.export_text().splitlines() if "[0.00102, 0.00154]" in line]
+    assert len(rows) == 3 * 5
+    assert max(map(len, rows)) <= 80
 
 
 def test_unknown_methods_sweeps_and_numbers_are_refused(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:

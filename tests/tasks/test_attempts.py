@@ -1,5 +1,6 @@
 """Fencing: of two attempts at one trial, one finishes the run, and there is one run."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,26 @@ def test_the_older_attempt_abandons_and_the_newer_one_finishes_the_same_run(atte
     assert attempts.finish(new) == run.info.run_id
     assert list(finished_trials(attempts.store, attempts.sweep)) == [attempts.trial.key]
     assert attempts.losses == [(1, 0.5), (2, 0.25)]
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+@pytest.mark.parametrize("write", ["epoch", "snapshot"])
+def test_the_older_attempt_writes_no_epoch_into_the_run_that_was_taken(
+    attempts: Attempts, write: str, is_finished: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old, new = attempts.begun(OLD), attempts.begun(NEW)
+    if is_finished:
+        attempts.finish(new)
+    before = attempts.losses
+    if write == "snapshot":
+        old.log_epoch(3, {"loss": 9.0})
+        with pytest.raises(OvertakenError):
+            old.keep(tmp_path / "state", 3)
+    else:
+        monkeypatch.setattr(module, "FLUSH_SECONDS", -1.0)
+        with pytest.raises(OvertakenError):
+            old.log_epoch(3, {"loss": 9.0})
+    assert attempts.losses == before
 
 
 def test_an_older_attempt_takes_no_run_of_a_newer_one(attempts: Attempts) -> None:

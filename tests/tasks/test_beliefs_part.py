@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.phrases import status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.beliefs import Beliefs, Prediction
-from nightune.tuning.trial import Expectation, Parent, TrialResult
+from nightune.tuning.trial import Expectation, Parent, Status, TrialResult
 from tests.tasks.nights import HOSTILE, Page, night, result
 
 EXPECTED = Expectation(0.93, 0.02, 4)
@@ -52,6 +53,12 @@ def test_predictions_of_dropped_trials_are_said_to_be_unchecked() -> None:
     text = page_of(believing_night(beliefs=held)).text
     for words in ("1 of 1 prediction", "could be checked", "1 of 2 trials"):
         assert words in text
+
+
+def test_a_replaced_member_of_a_population_is_not_called_dropped_at_a_rung() -> None:
+    held = night([proposed(0, 0.9, "random")])
+    population = replace(held, sweep=replace(held.sweep, method="pbt"))
+    assert [status_text(each, Status.NOT_PROMOTED) for each in (held, population)] == ["dropped at a rung", "replaced"]
 
 
 def test_a_population_says_which_members_continued_which_and_the_leaders_values() -> None:

@@ -1,6 +1,7 @@
 """The workers of a cluster as a feed sees them: they come, die and leave; each death counts for the right trial."""
 
 import pickle
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +50,7 @@ class InventedClient:
         self.released: list[str] = []
         self.messages: list[bytes] = []
         self.errors: dict[str, list[Exception]] = {}  # of the next leases, by place
+        self.unanswered: dict[str, Exception] = {}  # what asking a worker raises, by place
 
     def sync(self, _function: Any, **_options: Any) -> dict[str, Any]:
         return {"workers": {place: {"name": place[6:], "last_seen": self.last_seen[place]} for place in self.places}}
@@ -59,10 +61,16 @@ class InventedClient:
         self.messages += values[1:2] if function is module.train_at else []
         errors = self.errors.get(workers[0], []) if is_lease else []
         error = errors.pop(0) if errors else None
+
+        def answer(value: Any) -> Any:
+            if workers[0] in self.unanswered:
+                raise self.unanswered[workers[0]]
+            return value
+
         return SimpleNamespace(
             status="finished" if error is None else "error",
-            result=lambda timeout: True,
-            exception=lambda timeout: error,
+            result=lambda timeout: answer(True),
+            exception=lambda timeout: answer(error),
             release=lambda: self.released.append(workers[0]),
             add_done_callback=lambda _end: None,
         )
@@ -123,6 +131,26 @@ def test_a_worker_that_hangs_is_missed_until_it_is_heard_again(crew: ClusterCrew
     assert look(crew) == ["b:1"]
     client.last_seen[FIRST] = now[0]
     assert look(crew) == ["b:1", "a:1"]
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), CancelledError()])
+@pytest.mark.parametrize("lease", [None, StartLostError("SIGKILL")])
+def test_a_worker_that_hangs_before_it_has_answered_is_undecided_until_it_is_missed(
+    error: Exception, lease: Exception | None, crew: ClusterCrew, client: InventedClient
+) -> None:
+    crew.workers.clear()
+    client.unanswered = {FIRST: error}
+    client.errors = {FIRST: [lease] if lease else []}
+    now = [0.0]
+    crew._connected()._silence = Silence(lambda: now[0])
+    for now[0] in range(0, 130, 10):
+        client.last_seen[SECOND] = now[0]
+        assert look(crew) == ["b:1"]
+        assert crew.dead() == []
+    now[0] += 10
+    client.last_seen[SECOND] = now[0]
+    look(crew)
+    assert [worker.at for worker in crew.dead()] == [FIRST]
 
 
 def test_a_worker_whose_starts_are_futile_is_left_out_and_said(crew: ClusterCrew) -> None:

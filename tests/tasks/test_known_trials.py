@@ -1,8 +1,11 @@
 """A command reads a sweep once: what it knows since equals what the store holds, and few runs are asked for."""
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,13 @@ from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
-from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reusable_trials
+from nightune.tasks.tracking.trials.trials import (
+    copy_as_reused,
+    finished_trials,
+    read_curve,
+    reconcile,
+    reusable_trials,
+)
 from nightune.tuning.trial import Status, Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
 
@@ -46,6 +55,50 @@ def train(store: Store, sweep: Sweep, data: PreparedData) -> Train:
         return replace(result, run_id=log.finish(result, None))
 
     return to
+
+
+CALLS = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")
+
+
+class Killed(BaseException):
+    """The end of a process by SIGKILL, between two calls to MLflow."""
+
+
+@contextmanager
+def killed_at(store: Store, place: int) -> Iterator[None]:
+    """Kill what the block does before its call to MLflow number `place`, counted from 0."""
+    mlflow_client, places = client(store)._client, itertools.count()
+
+    def or_killed(call: Callable[..., Any], *values: Any, **options: Any) -> Any:
+        if next(places) >= place:
+            raise Killed
+        return call(*values, **options)
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+        for name in CALLS:
+            patch.setattr(mlflow_client, name, partial(or_killed, getattr(mlflow_client, name)))
+        yield
+
+
+@pytest.mark.parametrize(("writing", "closing"), [(0, 0), (1, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 0)])
+def test_a_kill_between_any_two_calls_leaves_a_trial_finished_or_to_resume(
+    writing: int, closing: int, store: Store, sweep: Sweep, train: Train
+) -> None:
+    """Also where the next command is killed while it closes the run: the trial ends once, in one finished run."""
+    with killed_at(store, writing):
+        train(0, Status.COMPLETED, 2)
+    with killed_at(store, closing):
+        reconcile(store, sweep.experiment_id)
+    reconcile(store, sweep.experiment_id)
+    known, trial = KnownTrials(store, sweep), trial_of(0)
+    is_known = trial.key in known.results_at(2)
+    assert is_known == (writing == 4)
+    assert len(known.unfinished([trial])) == (1 <= writing <= 3)
+    if not is_known:
+        train(0, Status.COMPLETED, 2)
+    (run,) = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
+    assert (run.info.status, run.data.tags["nightune.status"]) == ("FINISHED", "completed")
+    assert read_curve(store, run.info.run_id, "loss") == [1.0, 1.0]
 
 
 def in_store(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResult]:

@@ -1,5 +1,7 @@
 """The guards that require only descriptions and numbers."""
 
+import signal
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nightune.tasks import measure_candidate as module
 from nightune.tasks.gate_guards import (
     check_finite,
     check_latency,
@@ -15,7 +18,8 @@ from nightune.tasks.gate_guards import (
     check_size,
     note_equal_models,
 )
-from nightune.tasks.measure_candidate import Asked, Contender, measure
+from nightune.tasks.measure_candidate import Asked, Contender, does_champion_open, measure
+from nightune.tasks.trial.interrupts import interrupts_remembered
 from nightune.tuning.analysis.metric_gain import Side
 from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
@@ -144,3 +148,20 @@ def test_models_that_predict_the_same_are_said_to_show_no_variance_over_seeds() 
     (note,) = note_equal_models(np.concatenate([losses, losses, losses + 1e-7]))
     assert "3 models" in note
     assert note_equal_models(np.concatenate([losses, 2 * losses])) == []
+
+
+def test_a_champion_whose_opening_was_interrupted_is_not_taken_for_one_that_does_not_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from nightune.models.serving.predictor import Predictor
+
+    def interrupted(_folder: Path) -> Predictor:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("REPLACED BY KeyboardInterrupt")
+
+    monkeypatch.setattr(Predictor, "open", interrupted)
+    monkeypatch.setattr(module, "champion_contender", lambda *_: Contender(tmp_path, ()))
+    assert not does_champion_open(None, None)  # type: ignore[arg-type]
+    with interrupts_remembered(), pytest.raises(KeyboardInterrupt):
+        does_champion_open(None, None)  # type: ignore[arg-type]

@@ -2,23 +2,35 @@
 
 from dataclasses import replace
 
+import pytest
+
+from nightune.models.errors import InputError
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.simulate_search import Question, read_pool
+from nightune.tasks.simulate_search import Question, read_pool, simulate_search
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import copy_as_reused
+from nightune.tuning.recorded_search import left_out
 from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Parent, Status, Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
 
 SPACE = SearchSpace((Dimension("optimizer", Choice(("sgd", "adam"))),))
 QUESTION = Question(SPACE, "minimize", "val_loss", 2, "same")
 
 
-def train(store: Store, sweep: Sweep, data: PreparedData, number: int, status: Status) -> TrialResult:
-    trial = Trial(number, {"optimizer": "sgd"}, number, f"{number:016}")
+def train(
+    store: Store,
+    sweep: Sweep,
+    data: PreparedData,
+    number: int,
+    status: Status,
+    optimizer: str = "sgd",
+    parent: Parent | None = None,
+) -> TrialResult:
+    trial = Trial(number, {"optimizer": optimizer}, number, f"{number:016}", parent=parent)
     result = result_of(trial, status=status, best_epoch=0)  # without a checkpoint to copy
     log = TrialLog(store, sweep, trial, {}, data)
     log.log_epoch(1, {"val_loss": 0.5})
@@ -36,3 +48,19 @@ def test_reused_trials_are_recorded_once_and_others_of_the_same_key_as_often_as_
     train(store, later, data, 1, Status.COMPLETED)  # tried again
     for sweeps, count in (([sweep, later], 3), ([later, sweep], 3), ([later], 2)):
         assert len(read_pool(store, QUESTION, sweeps).recordings) == count
+
+
+def test_what_cannot_be_replayed_is_counted(store: Store, sweep: Sweep, data: PreparedData) -> None:
+    train(store, sweep, data, 0, Status.COMPLETED)
+    train(store, sweep, data, 1, Status.COMPLETED, parent=Parent(0, 1, 9))
+    train(store, sweep, data, 2, Status.COMPLETED, optimizer="rmsprop")
+    pool = read_pool(store, QUESTION, [sweep])
+    assert (len(pool.recordings), pool.continuations, pool.outside) == (1, 1, 1)
+    said = left_out(pool)
+    assert ["1 of 3" in each for each in said] == [True, True]
+    assert "continue" in said[0]
+
+
+def test_a_population_is_refused_with_the_reason(store: Store) -> None:
+    with pytest.raises(InputError, match="do not branch"):
+        simulate_search(store, [], ["random", "pbt"], [], 1)

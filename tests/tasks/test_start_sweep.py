@@ -1,6 +1,8 @@
 """A sweep interrupted before it trains is closed as interrupted, and a complete one is left alone."""
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from nightune.tasks.tracking.sweeps.sweeps import (
     read_sweep,
 )
 from nightune.tasks.trial import trainer as trainer_module
+from nightune.tasks.trial.interrupts import interrupts_remembered
 from nightune.tasks.trial.trainer import FEW_EXAMPLES, _rules, accumulates_blocks, trainer_of
 from nightune.tuning.errors import StudyError
 from nightune.tuning.study.study import Study
@@ -46,6 +49,24 @@ def test_a_stop_while_the_engine_is_chosen_leaves_no_run_open(
     assert [str(sweep.status) for sweep in all_sweeps(store, study.name)] == ["interrupted"]
     monkeypatch.undo()
     assert start_sweep.fn(store, study, data, "fit", False).sweep.id == "flowers-0"
+
+
+def test_an_interrupt_that_is_dropped_while_engines_are_compared_settles_no_engine(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.models.engines import choice
+
+    def interrupted(*_: object) -> choice.EngineChoice:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return choice.EngineChoice("fit", "two trials could not be compared")
+
+    study, store = load_study(small_study), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    monkeypatch.setattr(choice, "choose_engine", interrupted)
+    with interrupts_remembered(), pytest.raises(KeyboardInterrupt):
+        start_sweep.fn(store, study, data, "auto", False)
+    assert [(str(sweep.status), sweep.engine) for sweep in all_sweeps(store, study.name)] == [("interrupted", "")]
 
 
 def test_the_engine_that_was_checked_trains_the_sweep_with_its_programs(store_root: Path, small_study: Path) -> None:

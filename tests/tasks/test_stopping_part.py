@@ -68,3 +68,20 @@ def test_a_sweep_that_stopped_nothing_has_no_such_part() -> None:
     page = Page(draw_page(night([result(0, 0.9, epochs=10)], origin=BUDGET), Context("a.toml", "sqlite:///a.db")))
     assert "Early stopping" not in page.text
     assert stopping_numbers(night([halted(1, 0.8, 4)])) is None  # the budget is not recorded
+
+
+def test_a_population_saves_nothing_by_the_members_that_it_replaces() -> None:
+    content = {"search": {"epochs": 10, "method": "pbt"}}
+    subject = replace(stopped_night(), origin=Origin(90.0, content=content))
+    assert stopping_numbers(subject) is None
+    page = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db")))
+    assert "Early stopping" not in page.text
+
+
+def test_the_pace_is_that_of_the_epochs_that_were_trained() -> None:
+    again = (Training(1, 0, SEARCH, 2, 4.0), Training(1, 0, SEARCH, 4, 8.0))  # from its first epoch at each rung
+    resumed = (Training(2, 0, SEARCH, 0, 9.0), Training(2, 0, SEARCH, 2, 3.0, begin=1))  # after an interruption
+    ledger = Ledger((Session("tune", 0.0, {SEARCH: {TRAINING: 24.0}}, (*again, *resumed)),))
+    numbers = stopping_numbers(stopped_night(ledger=ledger))
+    assert numbers is not None
+    assert numbers["saved_seconds"] == 6 * 2.0 + 8 * 3.0

@@ -1,7 +1,9 @@
 """Trials are written while others train: in order, and nothing is lost in case of an error."""
 
 import logging
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,15 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tasks.trial.interrupts import interrupts_remembered
+from nightune.tasks.trial.model_limits import OverLimitError
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tasks.trial.trial_runner import TrainedTrial, TrialRunner
+from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
 
@@ -122,6 +128,36 @@ def test_an_interrupt_waits_until_ended_trials_are_written(
     with pytest.raises(KeyboardInterrupt):
         run(5, interrupt)
     assert written(store, sweep) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("returned NULL without setting an exception")])
+def test_a_trial_in_which_an_interrupt_was_dropped_is_no_result(
+    error: Exception | None,
+    store: Store,
+    sweep: Sweep,
+    study: SmallStudy,
+    data: PreparedData,
+    trial: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be failed for good, by an error that is the interrupt's, and never trained again."""
+
+    def interrupted(_runner: TrialRunner, trial: Trial, _engine: Any, log: TrialLog, *_: Any) -> Any:
+        log.log_epoch(1, {"loss": 1.0, "val_loss": 0.5})
+        log.open()
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise error or OverLimitError("of its model")
+
+    study.limits = Limits()  # type: ignore[attr-defined]
+    study.objective.costs = ()  # type: ignore[attr-defined]
+    monkeypatch.setattr(TrialRunner, "_outcome", interrupted)
+    setting = Setting(store, sweep, study, data)  # type: ignore[arg-type]
+    runner = TrialRunner(setting, Trainer(NamedEngine(), None, None, None), open_crash_log(store.root, study.name))  # type: ignore[arg-type]
+    with interrupts_remembered(), pytest.raises(KeyboardInterrupt):
+        runner.run([trial])
+    (run,) = unfinished_runs(store, sweep).values()
+    assert (run.info.status, finished_trials(store, sweep)) == ("KILLED", {})
 
 
 @pytest.mark.parametrize(("times", "status"), [(2, "completed"), (9, "failed")])

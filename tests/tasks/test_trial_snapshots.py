@@ -183,6 +183,7 @@ def test_a_snapshot_is_due_when_the_interval_is_over_or_a_long_training_halts(
     keeper(plan=SnapshotPlan({}, 0.0)).write(snapshot(1, seconds=90.0))
     long = keeper(plan=NO_SNAPSHOTS)
     long.read()
+    assert (long.resumed, long.inherited) == (1, 0)
     assert long.is_due(is_last=True)
     assert not long.is_due(is_last=False)
 

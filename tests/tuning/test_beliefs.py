@@ -136,6 +136,7 @@ def test_a_trial_says_why_it_was_proposed(changes: dict[str, Any], words: tuple[
 def test_a_dropped_trial_says_where_it_halted_and_not_that_it_reached_what_was_expected_later() -> None:
     ended = replace(result(0, 0.95), status=Status.NOT_PROMOTED, epochs=3)
     assert why_proposed(ended, str) == "halted at the rung of 3 epochs"
+    assert why_proposed(ended, str, is_replaced=True) == "replaced after 3 epochs"
     expected = replace(ended, trial=replace(ended.trial, expected=Expectation(0.9, 0.1, 12)))
     assert "after 12 epochs" in why_proposed(expected, str)
     assert "got" not in why_proposed(expected, str)

@@ -77,6 +77,13 @@ def test_a_study_plans_no_more_trials_than_points(read: Read) -> None:
     assert before.digest == study.digest
 
 
+def test_a_population_in_a_space_of_few_points_has_any_number_of_trials(read: Read) -> None:
+    search = 'method = "pbt"\npopulation = 8\nepochs = 4'
+    study = read(study_text("learning_rate.peak = [0.1, 0.01]", search=search))
+    assert study.trial_count > 2
+    assert (study.point_count, study.repeats) == (None, "")
+
+
 def test_trials_of_a_single_point_differ_in_their_seeds(read: Read) -> None:
     study = read(study_text("learning_rate.peak = 0.1", search="trials = 3\nepochs = 2"))
     assert study.trial_count == len(study.draw(study.space, 3, [], (0, 0))) == 3

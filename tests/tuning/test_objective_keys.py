@@ -25,6 +25,7 @@ def test_reported_metrics_change_no_study_and_no_direction(read: Read) -> None:
         ('metric = "own.py:profit"\ndirection = "up"', "minimize, maximize"),
         ('metric = "val_own.py:f_accuracy"', "objective.direction: missing"),
         ('metric = "own.py:mcc"\ndirection = "maximize"', "rename it"),
+        ('metric = "own.py:balanced_accuracy"\ndirection = "maximize"\nhead = "kind"', "rename it"),
         ('metric = "own.py"\ndirection = "maximize"', "path/to/file.py:function"),
         ('metric = "own.py:2"\ndirection = "maximize"', "path/to/file.py:function"),
         ('report = ["own.py:profit"]', "not a metric"),
@@ -41,6 +42,8 @@ def test_a_function_of_the_user_has_a_curve_of_its_name(read: Read) -> None:
     study = read(f'{study_text()}[objective]\nmetric = "lib/own.py:profit"\ndirection = "maximize"\n')
     assert (study.objective.name, study.objective.is_own) == ("val_profit", True)
     assert study.content["objective"] == {"metric": "lib/own.py:profit", "direction": "maximize"}
+    of_head = read(f'{study_text()}[objective]\nmetric = "own.py:my_accuracy"\ndirection = "maximize"\nhead = "kind"\n')
+    assert of_head.objective.name == "val_kind_my_accuracy"
     assert (read(study_text()).objective.name, read(study_text()).objective.is_own) == ("val_loss", False)
 
 
@@ -73,6 +76,16 @@ def test_several_objectives_have_their_own_directions_and_identity(read: Read) -
         ('metrics = ["own.py:cost", "val_auc"]', "directions", "missing"),
         ('metrics = ["val_auc", "val_own.py:f_accuracy"]', "directions", "missing"),
         ('metrics = ["own.py:mcc", "val_auc"]\ndirections = ["maximize", "maximize"]', "metrics", "rename"),
+        (
+            'metrics = ["val_auc", "own.py:balanced_accuracy"]\ndirections = ["maximize", "maximize"]\nhead = "kind"',
+            "metrics",
+            "rename",
+        ),
+        (
+            'metrics = ["own.py:mcc", "val_auc"]\ndirections = ["maximize", "maximize"]\nhead = "kind"',
+            "metrics",
+            "rename",
+        ),
         ('metrics = ["val_auc", "latency_ms"]\nhead = "kind"', "head", "begin metrics with"),
         ('metrics = ["val_auc", "own.py:cost"]\ndirections = ["maximize"]', "directions", "one for each"),
         (f'{SEVERAL}\ndirections = ["maximize", "maximize"]', "directions", "minimized"),

@@ -196,7 +196,8 @@ def test_keys_that_do_not_fit_a_population_are_refused(refuse: Refuse, search: s
 @pytest.mark.parametrize(
     ("space", "key", "word"),
     [
-        ("batch_size.size = [8, 16]", "search.method", "learning_rate.peak"),
+        ("batch_size.size = [8, 16]", "search.method", "(allowed: learning_rate.peak"),
+        ('optimizer = "sgd"\none_minus_momentum = [0.1, 1.0]', "search.method", "one_minus_momentum (0.1, 1"),
         (RATE + '\nstopping.rule = "patience"', "stopping.rule", "remove"),
         (RATE + "\nstopping.patience = 3", "stopping.patience", "remove"),
     ],

@@ -9,9 +9,11 @@ import pytest
 
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.population import Member, next_members, values_of
 from nightune.tuning.search.portfolio import Portfolio, begin
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.study.budgets import brackets, without_repeats
+from nightune.tuning.study.generations import rules_of
 from nightune.tuning.study.rounds import bracket_points, settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params, Value
@@ -24,6 +26,7 @@ METHODS: dict[str, dict[str, object]] = {
     "gp with rungs": {"method": "gp", "trials": 8, "smallest_epochs": 3},
     "tpe": {"method": "tpe", "trials": 10},
     "auto": {"method": "auto", "trials": 10},
+    "pbt": {"method": "pbt", "population": 6, "perturb_every": 2, "truncation": 0.4},
 }
 
 
@@ -54,6 +57,9 @@ def check_space(number: int) -> None:
     generator = np.random.default_rng([number, 0])
     space, name = random_space(generator), list(METHODS)[number % len(METHODS)]
     search = without_repeats(SearchSection.model_validate({"epochs": 12, **METHODS[name]}), space)
+    if name == "pbt":
+        check_population(search, space, number, generator)
+        return
     begun = random_portfolio(generator)
     first = begin(begun, space, "classification", dict, [], (number, 0)).points if number // 4 % 2 else []
     trials = searched(search, space, first, number, generator)
@@ -62,6 +68,23 @@ def check_space(number: int) -> None:
     assert search.trials is None or len(trials) == search.trials
     new = [json.dumps(point, sort_keys=True) for point in (first if may_repeat(space) else trials)]
     assert len(set(new)) == len(new) or is_single(space), (number, name, space)
+
+
+def check_population(search: SearchSection, space: SearchSpace, number: int, generator: np.random.Generator) -> None:
+    """Develop a population with random losses: its points and their values after each change are of the space."""
+    first, *generations = brackets(search, space)
+    points = dict(enumerate(bracket_points(search, space, first, [], (number, 0))))
+    for planned in generations:
+        losses = [float(loss) for loss in generator.choice([math.nan, 0.1, 0.2, 0.3], len(points))]
+        given = [Member(trial, point, loss) for (trial, point), loss in zip(points.items(), losses, strict=True)]
+        new = next_members(space, given, rules_of(search), planned.begin, planned.first, (number, 0))
+        for place, member in enumerate(new):
+            is_other = member.parent is None or values_of(member.point) != values_of(points[member.parent])
+            assert is_other, (number, space)
+            refuse_invalid(space, values_of(member.point))
+            points[planned.first + place] = member.point
+        points = {trial: point for trial, point in points.items() if trial not in [each.replaced for each in new]}
+        assert len(points) == search.population
 
 
 def searched(

@@ -229,6 +229,12 @@ def test_a_broken_search_is_named(refuse: Refuse, search: str, expected: str) ->
     assert has_parts(line, expected), line
 
 
+@pytest.mark.parametrize(("section", "written"), [("search", "serach"), ("space", "spcae")])
+def test_a_misspelled_section_is_named_alone(refuse: Refuse, section: str, written: str) -> None:
+    (line,) = refuse(study_text("learning_rate.peak = 0.1").replace(f"[{section}]", f"[{written}]"))
+    assert has_parts(line, f"{written}: … '{section}'"), line
+
+
 def test_a_grid_over_a_range_needs_steps(refuse: Refuse, read: Read) -> None:
     search = "method = 'grid'\nepochs = 2"
     peak = "learning_rate.peak = { low = 0.1, high = 1%s }"

@@ -106,15 +106,17 @@ def _prediction(trial: int, expected: Expectation, losses: Mapping[int, float], 
     return Prediction(trial, expected, _finite(reached), expected.epochs in losses)
 
 
-def why_proposed(result: TrialResult, text: Text, reach: Text | None = None) -> str:
+def why_proposed(result: TrialResult, text: Text, reach: Text | None = None, *, is_replaced: bool = False) -> str:
     """Say how a trial's point was chosen, what was expected of it, and which rung it entered; empty if unknown.
 
-    `text` writes an objective, and `reach` a deviation, if that is written otherwise.
+    `text` writes an objective, and `reach` a deviation, if that is written otherwise. `is_replaced`: the trial was a
+    member of a population, which others replaced.
     """
     trial = result.trial
     parts = [CHOSEN.get(trial.proposed_by, f"proposed by {trial.proposed_by}")] if trial.proposed_by else []
     if trial.parent is not None:
         parts = [continuation(trial.parent, text)]
+        parts += [f"no better than trial {trial.parent.trial}"] if result.is_inherited else []
     if trial.expected is not None:
         parts.append(f"expected {_range(trial.expected, text, reach)}")
         halted = result.status is Status.NOT_PROMOTED and result.epochs < trial.expected.epochs
@@ -123,7 +125,8 @@ def why_proposed(result: TrialResult, text: Text, reach: Text | None = None) -> 
         elif result.is_ranked:
             parts.append(f"got {text(result.objective)}")
     if result.status is Status.NOT_PROMOTED:
-        parts.append(f"halted at the rung of {result.epochs} epochs")
+        how = "replaced after" if is_replaced else "halted at the rung of"
+        parts.append(f"{how} {result.epochs} epochs")
     elif trial.promoted_to:
         parts.append(f"promoted to the rung of {trial.promoted_to} epochs")
     return ", ".join(parts)

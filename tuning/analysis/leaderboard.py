@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import sign_of
@@ -22,6 +22,33 @@ def best(results: Iterable[TrialResult], direction: str) -> TrialResult | None:
     """Return the best result, or None if none is ranked."""
     first = next(iter(leaderboard(results, direction)), None)
     return first if first is not None and first.is_ranked else None
+
+
+def inherited(results: Iterable[TrialResult]) -> set[int]:
+    """Return the numbers of the trials whose best model is already that of another ranked trial, which they continue.
+
+    Of those that continue a trial without a rank, such as one that diverged later, the first stands for its model.
+    """
+    by_number = {each.trial.number: each for each in results}
+    found, known = set[int](), set[int]()
+    for _, result in sorted(by_number.items()):
+        if not result.is_ranked:
+            continue
+        source = _source(result, by_number)
+        if source in known:
+            found.add(result.trial.number)
+        known.add(source)
+    return found
+
+
+def _source(result: TrialResult, by_number: Mapping[int, TrialResult]) -> int:
+    """Return the number of the trial that trained the best epoch of a result."""
+    trial = result.trial
+    while trial.parent is not None and result.best_epoch <= trial.parent.epoch:
+        if trial.parent.trial not in by_number:
+            return trial.parent.trial
+        trial = by_number[trial.parent.trial].trial
+    return trial.number
 
 
 def status_counts(results: Iterable[TrialResult]) -> dict[str, int]:

@@ -16,8 +16,10 @@ JOULES_PER_KWH = 3.6e6
 class Training:
     """One training of a trial, or the part of it up to a rung, in seconds of one device.
 
-    `replicate` is 0 for the trial itself; `epochs` is the epoch at which it ended. Trainings that a device computed at
-    once (`is_shared`) do not know their seconds of compilation and validation; theirs are a share of the whole.
+    `replicate` is 0 for the trial itself; `epochs` is the epoch at which it ended, 0 if it was interrupted, and `begin`
+    the one after which it began: that of a rung, a snapshot or the trial that it continues. Trainings that a device
+    computed at once (`is_shared`) do not know their seconds of compilation and validation; theirs are a share of the
+    whole.
     """
 
     trial: int
@@ -28,6 +30,7 @@ class Training:
     compiling: float = 0.0
     validation: float = 0.0
     is_shared: bool = False
+    begin: int = 0
 
 
 @dataclass(frozen=True, slots=True)

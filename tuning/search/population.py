@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nightune.tuning.search.domains import Cases, Choice, Range
+from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.search.samplers import random_point
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Params, Value
@@ -66,10 +66,30 @@ class NewMember:
 
 
 def perturbed_dimensions(space: SearchSpace) -> tuple[Dimension, ...]:
-    """Return the searched dimensions that may change within a training, by name; not those that control others."""
+    """Return the searched dimensions that may change within a training, by name; not those that control others.
+
+    Nor those whose values are each of another graph, such as the dropout rates 0 and 0.2.
+    """
     controllers = {name for dimension in space.dimensions for name in dimension.controllers}
     names = [name for name in space.varying if name in CHANGEABLE and name not in controllers]
-    return tuple(space.by_name[name] for name in names)
+    return tuple(space.by_name[name] for name in names if _can_move(space.by_name[name]))
+
+
+def _can_move(dimension: Dimension) -> bool:
+    """True if one value can become another one: a range, or two numbers that are not at the edge of other graphs."""
+    edge = CHANGEABLE[dimension.name]
+    return any(
+        isinstance(each, Range) or len({*_numbers(each)} - {edge}) > 1 for each in _alternatives(dimension.domain)
+    )
+
+
+def has_options(domain: Domain) -> bool:
+    """True if a value of the domain, in one of its cases, may be one of options, which have no factor."""
+    return any(isinstance(each, Choice) for each in _alternatives(domain))
+
+
+def _alternatives(domain: Domain) -> list[Range | Choice]:
+    return [each for _, each in domain.domains] if isinstance(domain, Cases) else [domain]
 
 
 def next_members(
@@ -167,8 +187,13 @@ def _other_value(
 
 def _neighbor(domain: Choice, value: float, is_up: bool) -> float:
     """Return the next larger or smaller one of the options that are numbers; the value itself at the end."""
-    numbers = sorted(
-        float(each) for each in domain.options if isinstance(each, int | float) and not isinstance(each, bool)
-    )
+    numbers = _numbers(domain)
     beyond = [each for each in numbers if (each > value if is_up else each < value)]
     return (beyond[0] if is_up else beyond[-1]) if beyond else value
+
+
+def _numbers(domain: Choice) -> list[float]:
+    """Return the options that are numbers, ascending."""
+    return sorted(
+        float(each) for each in domain.options if isinstance(each, int | float) and not isinstance(each, bool)
+    )

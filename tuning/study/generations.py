@@ -49,10 +49,7 @@ def population_problems(search: SearchSection, space: SearchSpace) -> Iterator[P
         return
     perturbed = perturbed_dimensions(space)
     if not perturbed:
-        message = (
-            f"{POPULATION!r} changes values within a training, but none of these is searched: {listing(CHANGEABLE)}"
-        )
-        yield Problem("search.method", f"{message}; give one a range, or use method 'random'")
+        yield Problem("search.method", f"{_nothing_to_change(space)}; give one a range, or use method 'random'")
     stopping = next((name for name in space.by_name if name.startswith("stopping.") and not _is_off(space, name)), None)
     if stopping:
         message = f"stops trainings, but {POPULATION!r} has no rule: the worst members are replaced instead"
@@ -70,6 +67,16 @@ def population_problems(search: SearchSection, space: SearchSpace) -> Iterator[P
         message = f"{count} generations of {search.epochs} epochs are more changes than a trial's record holds"
         least = math.ceil(search.epochs / most)
         yield Problem("search.perturb_every", f"{message} (allowed: {most}; set perturb_every = {least} or more)")
+
+
+def _nothing_to_change(space: SearchSpace) -> str:
+    """Say why no value can change: none of those that may is searched, or each of its values is another graph."""
+    message = f"{POPULATION!r} changes values within a training, but"
+    searched = [name for name in space.varying if name in CHANGEABLE]
+    if not searched:
+        return f"{message} none is searched of those that may change ({listing(CHANGEABLE, 'allowed')})"
+    fixed = ", ".join(f"{name} ({space.by_name[name].domain})" for name in searched)
+    return f"{message} no value of {fixed} can become another one without another graph or other dimensions"
 
 
 def _is_off(space: SearchSpace, name: str) -> bool:

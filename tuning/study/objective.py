@@ -199,7 +199,7 @@ class Objective(Section):
         """The direction must be that of the metric, and several objectives must go together."""
         yield from self._clashes_of_several()
         if self.is_own:
-            if self.name in OBJECTIVES:
+            if _is_taken(self._first):
                 message = f"a function of this name would be logged as {self.name}, which is another metric; rename it"
                 yield Clash((self.field,), self.field, message)
             if "direction" not in self.model_fields_set and not self.metrics:
@@ -238,7 +238,7 @@ class Objective(Section):
             elif self.directions and known is not None and stated not in (None, known):
                 message = f"{stated!r} for {metric}, which is {known}d; remove directions, or correct it"
                 yield Clash(("metrics", "directions"), "directions", message)
-            elif known is None and place and self._name_of(metric) in OBJECTIVES:
+            elif known is None and place and _is_taken(metric):
                 message = f"a function of this name would be logged as {self._name_of(metric)}; rename it"
                 yield Clash(("metrics",), "metrics", message)
 
@@ -268,6 +268,12 @@ def _first_of(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     first = listed[0] if isinstance(listed, list | tuple) and listed else None
     is_metric = isinstance(first, str) and (plain_metric(first) in OBJECTIVES or OWN_METRIC.fullmatch(first))
     return {name: first} if first in DIRECTIONS or is_metric else {}
+
+
+def _is_taken(metric: str) -> bool:
+    """Return whether a function of the user has the name of a metric: of a head, too, both would have one curve."""
+    own = OWN_METRIC.fullmatch(metric)
+    return own is not None and f"{VALIDATION_PREFIX}{own['function']}" in OBJECTIVES
 
 
 def _direction_of(metric: str) -> Direction | None:

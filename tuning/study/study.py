@@ -32,7 +32,7 @@ from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, Value, trial_key
-from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, shown, suggestion
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, nearest_name, shown, suggestion
 
 __all__ = [
     "DataSection",
@@ -109,8 +109,12 @@ class Study(BaseModel):
 
     @property
     def point_count(self) -> int | None:
-        """The number of points of the space, at least as many as trials if there are more; None: any number."""
-        return None if self.search.method == "grid" else point_count(self.space, self._asked_trials)
+        """The number of points of the space, at least as many as trials if there are more; None: any number.
+
+        None also for a grid, and for a population: its members have further values, and may begin alike.
+        """
+        is_any = self.search.method in ("grid", POPULATION)
+        return None if is_any else point_count(self.space, self._asked_trials)
 
     @property
     def repeats(self) -> str:
@@ -189,10 +193,17 @@ def load_study(
         problems += _objective_problems(search, objective)
     if search is not None:
         problems += _end_problems(search, after.get("confirmation"))
+    problems = _without_consequences(problems, tables)
     if problems or heading is None or data is None or search is None or objective is None or limits is None:
         raise StudyError(str(path), problems)
     whole = {"data": data, "space": space, "search": search, "objective": objective, "limits": limits, **after}
     return Study(**dict(heading), path=path, **whole)
+
+
+def _without_consequences(problems: list[Problem], tables: Mapping[str, Any]) -> list[Problem]:
+    """Return the problems but those of sections that are there under a misspelled name."""
+    meant = {nearest_name(name, KNOWN) for name in tables if name not in KNOWN} - tables.keys()
+    return [each for each in problems if each.key.partition(".")[0] not in meant]
 
 
 def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:

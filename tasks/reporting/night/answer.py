@@ -70,7 +70,7 @@ def _without_winner(night: Night) -> str:
     if not night.trials:
         return "No trial has ended yet"
     counts = status_counts(night.results)
-    bad = [f"{counts[status]} {status_text(status)}" for status in UNRANKED if counts[status]]
+    bad = [f"{counts[status]} {status_text(night, status)}" for status in UNRANKED if counts[status]]
     said = f"{' and '.join(bad)} of {counted(len(night.trials), 'trial')}" if bad else f"{_progress(night)}"
     return f"No trial has a finite score: {said}"
 

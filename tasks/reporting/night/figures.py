@@ -54,7 +54,7 @@ def trial_rows(night: Night, reach: Ends) -> list[Spec]:
                 "beyond": shown != result.objective,
                 "told": m.text(result.objective, 1),
                 "kind": kind_of(night, result),
-                "status": status_text(result.status),
+                "status": status_text(night, result.status),
                 "recipe": recipe(night, result, TOOLTIP_PARAMS),
                 **(_places(night, result) if result in full else {}),
             }

@@ -43,12 +43,13 @@ def history_heading(night: Night) -> str:
 
 
 def _is_near(night: Night, result: TrialResult, best: float, band: float) -> bool:
-    return result.is_ranked and night.improvement(best, result.objective) <= band
+    is_own = result.is_ranked and result.trial.number not in night.inherited
+    return is_own and night.improvement(best, result.objective) <= band
 
 
 def history_note(night: Night) -> str:
     """Return the counts by status, the improvement, and how many trials cannot be told from the best."""
-    counts = {status_text(name): many for name, many in status_counts(night.results).items() if many}
+    counts = {status_text(night, name): many for name, many in status_counts(night.results).items() if many}
     text = ", ".join(f"{many} {name}" for name, many in sorted(counts.items(), key=lambda each: -each[1])) + "."
     missing = night.sweep.planned_trials - len(night.trials)
     if not night.sweep.is_complete:

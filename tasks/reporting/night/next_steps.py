@@ -81,7 +81,7 @@ def _steps(night: Night) -> list[Step]:
         SweepFacts(
             space=night.space,
             tables=night.origin.written,
-            results=[each.result for each in night.trials],
+            results=[each.result for each in night.trials if each.result.trial.number not in night.inherited],
             direction=night.sweep.direction,
             epochs=int(search.get("epochs") or max(each.epochs for each in night.ranked)),
             text=night.measure.text,

@@ -10,6 +10,7 @@ from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.value_text import value_text
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.trial import Status, TrialResult
 
 SHORT_CHARACTERS = 60
@@ -23,9 +24,11 @@ def recipe(night: Night, result: TrialResult, most: int) -> str:
     return ", ".join(f"{name} {value_text(params[name], SHORT_CHARACTERS)}" for name in there[:most])
 
 
-def status_text(status: str) -> str:
+def status_text(night: Night, status: str) -> str:
     """Return how a trial ended, in words."""
-    return "dropped at a rung" if status == Status.NOT_PROMOTED else status.replace("_", " ")
+    if status != Status.NOT_PROMOTED:
+        return status.replace("_", " ")
+    return "replaced" if night.sweep.method == POPULATION else "dropped at a rung"
 
 
 def interval(night: Night, each: ConfirmedFinalist) -> str:

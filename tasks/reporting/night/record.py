@@ -21,7 +21,7 @@ from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.front import front, volumes
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
-from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
+from nightune.tuning.analysis.leaderboard import inherited, leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import (
     OF_TARGET,
     OF_UNSCALED,
@@ -34,6 +34,7 @@ from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets
+from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
@@ -99,6 +100,11 @@ class Night:
         """The results with a rank, best first."""
         return [result for result in self.results if result.is_ranked]
 
+    @property
+    def is_population(self) -> bool:
+        """True if the search trained a population: a member that ended was replaced."""
+        return bool(self.origin.content.get("search", {}).get("method") == POPULATION)
+
     @cached_property
     def front(self) -> list[TrialResult]:
         """The trials that no other one beats in all of several objectives, best in the first one first."""
@@ -110,10 +116,16 @@ class Night:
         """The share of the range of all objectives that the front covers, after each trial; empty if too costly."""
         return volumes([each.result for each in self.trials], self.sweep.direction, self.sweep.further)
 
+    @cached_property
+    def inherited(self) -> set[int]:
+        """The numbers of the trials whose best model is that of the trial that they continue."""
+        return inherited(self.results)
+
     @property
     def full(self) -> list[TrialResult]:
-        """The ranked results that used their budget; where none did, all ranked ones."""
-        return [each for each in self.ranked if each.status is not Status.NOT_PROMOTED] or self.ranked
+        """The ranked results that used their budget; where none did, all ranked ones. Not those that are inherited."""
+        own = [each for each in self.ranked if each.trial.number not in self.inherited]
+        return [each for each in own if each.status is not Status.NOT_PROMOTED] or own
 
     @cached_property
     def median(self) -> float:

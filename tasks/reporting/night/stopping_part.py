@@ -1,6 +1,7 @@
 """The part of the report on early stopping: what it saved, and what the audited trials say that it cost."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,10 @@ MOST_ROWS = 300  # of single trials: those that saved most
 
 
 def stopping_part(night: Night) -> dict[str, Any] | None:
-    """Return what the template draws; None if no trial was stopped, or the budget is not recorded."""
+    """Return what the template draws; None if no trial was stopped, or the budget is not recorded.
+
+    Also None of a population: a member that ended was replaced, and its epochs were trained by another one.
+    """
     found, budget = _saved(night), _budget(night)
     if not found:
         return None
@@ -34,7 +38,7 @@ def stopping_part(night: Night) -> dict[str, Any] | None:
     return {
         "heading": _heading(night, found, budget, cost),
         "facts": _facts(night, found, budget, cost),
-        "groups": _groups(found, budget),
+        "groups": _groups(night, found, budget),
         "audits": [_audit_row(night, each) for each in pairs],
         "rows": [_row(night, each) for each in sorted(found, key=lambda each: -each.epochs)[:MOST_ROWS]],
         "left": max(0, len(found) - MOST_ROWS),
@@ -60,8 +64,8 @@ def stopping_numbers(night: Night) -> Row | None:
 
 
 def _saved(night: Night) -> list[Saved]:
-    """Return what each stopped trial saved; empty where the budget is not recorded."""
-    budget = _budget(night)
+    """Return what each stopped trial saved; empty of a population, and where the budget is not recorded."""
+    budget = 0 if night.is_population else _budget(night)
     return saved(night.results, budget, _pace(night), _ended_early(night)) if budget else []
 
 
@@ -83,11 +87,12 @@ def _regret(night: Night) -> Regret | None:
 def _pace(night: Night) -> dict[int, float]:
     """Return the seconds of an epoch by trial, without its compilation, where the ledger has them."""
     ledger = night.accounts.ledger
-    seconds: dict[int, float] = {}
+    seconds, epochs = defaultdict[int, float](float), Counter[int]()
     for each in () if ledger is None else ledger.trainings(SEARCH):
-        seconds[each.trial] = seconds.get(each.trial, 0.0) + each.seconds - each.compiling
-    epochs = {each.trial.number: each.epochs for each in night.results}
-    return {number: spent / epochs[number] for number, spent in seconds.items() if epochs.get(number)}
+        if each.epochs > each.begin:  # not interrupted
+            seconds[each.trial] += each.seconds - each.compiling
+            epochs[each.trial] += each.epochs - each.begin
+    return {number: seconds[number] / trained for number, trained in epochs.items()}
 
 
 def _pairs(night: Night) -> list[Audited]:
@@ -132,10 +137,12 @@ def _facts(night: Night, found: Sequence[Saved], budget: int, cost: Regret | Non
     ]
 
 
-def _groups(found: Sequence[Saved], budget: int) -> list[Row]:
+def _groups(night: Night, found: Sequence[Saved], budget: int) -> list[Row]:
     groups: dict[str, list[Saved]] = {}
     for each in found:
-        name = f"dropped at epoch {each.result.epochs}" if each.result.status is Status.NOT_PROMOTED else _rule(each)
+        name = _rule(night, each)
+        if each.result.status is Status.NOT_PROMOTED:
+            name = f"{status_text(night, each.result.status).removesuffix(' at a rung')} at epoch {each.result.epochs}"
         groups.setdefault(name, []).append(each)
     return [
         {
@@ -150,9 +157,9 @@ def _groups(found: Sequence[Saved], budget: int) -> list[Row]:
     ]
 
 
-def _rule(each: Saved) -> str:
+def _rule(night: Night, each: Saved) -> str:
     rule = each.result.trial.params.get("stopping.rule")
-    return status_text(each.result.status) if rule in (None, "none") else f"stopped by {rule}"
+    return status_text(night, each.result.status) if rule in (None, "none") else f"stopped by {rule}"
 
 
 def _audit_row(night: Night, each: Audited) -> Row:
@@ -177,7 +184,9 @@ def _row(night: Night, each: Saved) -> Row:
     return {
         "trial": each.result.trial.number,
         "link": night.link(each.result.run_id),
-        "how": _rule(each) if each.result.status is Status.STOPPED_EARLY else status_text(each.result.status),
+        "how": _rule(night, each)
+        if each.result.status is Status.STOPPED_EARLY
+        else status_text(night, each.result.status),
         "trained": each.result.epochs,
         "epochs": each.epochs,
         "seconds": duration(each.seconds),

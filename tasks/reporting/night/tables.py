@@ -139,7 +139,8 @@ def trial_table(night: Night) -> tuple[list[str], list[Row]]:
 
 
 def _trial_row(night: Night, rank: int, result: TrialResult, columns: list[str], best: float) -> Row:
-    near = result.is_ranked and night.improvement(best, result.objective) <= night.seed_band  # False for NaN
+    is_own = result.is_ranked and result.trial.number not in night.inherited
+    near = is_own and night.improvement(best, result.objective) <= night.seed_band  # False for NaN
     has_score = bool(result.best_epoch) and math.isfinite(result.objective)
     return {
         "rank": rank if result.is_ranked else None,
@@ -149,12 +150,18 @@ def _trial_row(night: Night, rank: int, result: TrialResult, columns: list[str],
         "is_near": near,
         "score": night.measure.text(result.objective, 1) if has_score else "none",
         "number": repr(result.objective) if has_score else "",
-        "status": status_text(result.status),
+        "status": _ended(night, result),
         "best_epoch": result.best_epoch,
         "epoch": f"{result.best_epoch}/{result.epochs}" if result.epochs else "–",
         "seconds": result.seconds,
         "cells": [_cell(result, name) for name in columns],
     }
+
+
+def _ended(night: Night, result: TrialResult) -> str:
+    """Return how a trial ended, and whether it is no better than the one that it continues."""
+    text, parent = status_text(night, result.status), result.trial.parent
+    return f"{text}, no better than trial {parent.trial}" if parent is not None and result.is_inherited else text
 
 
 def _cell(result: TrialResult, name: str) -> tuple[str, str]:

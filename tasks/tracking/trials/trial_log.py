@@ -87,12 +87,15 @@ class TrialLog:
         curves = {name: value for name, value in values.items() if name not in names.ONCE}
         self._waiting.append((epoch, _now_ms(), curves))
         if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+            self.open()
+            self._require_own()
             self._flush([], [])
 
     def keep(self, snapshot: Path, epoch: int) -> None:
         """Store a snapshot of the trial after an epoch with its run, until the trial ends."""
-        self._flush([], [])
+        self.open()
         self._require_own()
+        self._flush([], [])
         keep_snapshot(self._store, self._run_id, snapshot, epoch)
         self._has_snapshot = True
 
