@@ -43,6 +43,10 @@ LISTED = {
     "names": ['["base"]', '["base", "neck"]', '"none"'],
     "class_weight": ['"none"', '"balanced"', "{ no = 1, yes = 2 }"],
     "head_weights": ['"auto"', "{ digit = 1, ink = 0.3 }"],
+    "changes": [
+        "{ 5 = { learning_rate.peak = 0.02 } }",
+        "{ 2 = { learning_rate.peak = 0.1 }, 9 = { learning_rate.peak = 0.3 } }",
+    ],
 }
 
 
