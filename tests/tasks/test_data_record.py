@@ -44,7 +44,8 @@ def prepared(data: PreparedData, shares: tuple[float, float], version: str) -> P
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Any:
-    return SimpleNamespace(path=tmp_path / "a.toml", space=SPACE, objective=SimpleNamespace(key="objective.metric", named=("val_loss",)))
+    objective = SimpleNamespace(key="objective.metric", named=("val_loss",))
+    return SimpleNamespace(path=tmp_path / "a.toml", space=SPACE, objective=objective)
 
 
 def test_the_next_night_says_what_drifted_and_the_page_compares_both(
