@@ -26,16 +26,17 @@ ENGINES = ("fit", COMPILED_ENGINES[BACKEND])
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_changed_training_is_its_parents_until_the_change_and_continues_it_bit_for_bit(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, parent = make(name), PLAIN | {"training.changes": {"3": CHANGES["3"]}}
-    whole, plain = run(engine, CHANGED, None), run(engine, PLAIN, Kept(tmp_path))
+    engine, slow, parent = make(name), make(name), PLAIN | {"training.changes": {"3": CHANGES["3"]}}
+    monkeypatch.setattr(slow, "epochs_at_once", lambda *_: 1)  # a snapshot of each epoch, not of the last of several
+    whole, plain = run(engine, CHANGED, None), run(slow, PLAIN, Kept(tmp_path))
     assert whole.curves["val_loss"][:2] == plain.curves["val_loss"][:2]
     assert whole.curves["val_loss"][2] != plain.curves["val_loss"][2]
     assert whole.curves["learning_rate"] == pytest.approx([0.01, 0.01, 0.02, 0.02])
     assert whole.curves["penalty"] == [0.01, 0.01, 0.01, 0.5]
     assert is_equal(run(make(name), CHANGED, Resumed(tmp_path, 2)), whole)
-    run(engine, parent, Kept(tmp_path))
+    run(slow, parent, Kept(tmp_path))
     assert is_equal(run(engine, CHANGED, Resumed(tmp_path, 3)), whole)
 
 
