@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nightune.tuning.analysis import front as front_module
@@ -59,6 +59,7 @@ def test_the_volume_of_two_objectives_is_that_of_its_steps() -> None:
 
 @unhurried
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=12), st.integers(0, 100))
+@example([(0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 5e-324, 0.0)], 0)  # one is infinitely far beyond the box
 def test_volumes_of_three_objectives_grow_and_equal_a_count_of_random_points(
     values: list[tuple[float, float, float]], seed: int
 ) -> None:
@@ -68,7 +69,8 @@ def test_volumes_of_three_objectives_grow_and_equal_a_count_of_random_points(
     assert 0 <= found[-1] <= 1 + 1e-9
     losses = losses_of(results, "maximize", TWO)
     low, high = losses.min(axis=0), np.array([end_of_box(each) for each in losses.T])
-    places = np.where(high > low, (losses - low) / np.where(high > low, high - low, 1), 0)
+    with np.errstate(over="ignore"):
+        places = np.where(high > low, (losses - low) / np.where(high > low, high - low, 1), 0)
     drawn = np.random.default_rng(seed).random((4000, 3))
     share = (places[None] <= drawn[:, None]).all(axis=2).any(axis=1).mean()
     assert abs(share - found[-1]) < 0.05

@@ -115,7 +115,8 @@ def _places(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low = whole.min(axis=0)
     varying = whole.max(axis=0) > low
     ends = np.array([_reference(each) for each in whole[:, varying].T])
-    return (losses[:, varying] - low[varying]) / (ends - low[varying]), is_whole
+    with np.errstate(over="ignore"):  # far beyond the box is infinitely far
+        return (losses[:, varying] - low[varying]) / (ends - low[varying]), is_whole
 
 
 def _reference(losses: np.ndarray) -> float:
