@@ -52,7 +52,6 @@ from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
-from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult
 
@@ -118,9 +117,7 @@ def search(setting: Setting) -> Setting:
     proposed: list[Trial] = []
     first_rungs = dict(setting.sweep.first_rungs)
     recorded = dict(read_proposals(setting.store, setting.sweep))
-    choose = chooser(setting, recorded, first_rungs)
-    if setting.study.search.method == POPULATION:
-        choose = member_chooser(setting, choose(setting.study.brackets[0], [])[1], latest)
+    choose = member_chooser(setting, chooser(setting, recorded, first_rungs), latest)
     for planned in setting.study.brackets:
         bracket, trials = choose(planned, history)
         remaining = trials

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference
+from nightune.tasks.load_study import ASKED_POINTS
 from nightune.tuning.errors import Problem
 from nightune.tuning.search.population import changes_of, perturbed_dimensions
 from nightune.tuning.search.samplers import random
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from nightune.models.networks.training_rows import TrainingRows
 
     Built = tuple[dict[str, Any], TrainingSettings, Build | None]
-
-ASKED_POINTS = 200
 
 
 def changed_model_problems(

@@ -27,7 +27,7 @@ from nightune.tuning.study.vocabulary import Vocabulary
 from nightune.tuning.trial import Params
 from nightune.vocabulary import CHANGES, MODEL_PREFIX
 
-ASKED_POINTS = 200
+ASKED_POINTS = 200  # at random, by which rules of recipes are asked about a space
 
 
 def load_study(

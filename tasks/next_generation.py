@@ -23,25 +23,28 @@ logger = logging.getLogger("nightune")
 Choose = Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]
 
 
-def member_chooser(setting: Setting, first: Sequence[Trial], results: Mapping[str, TrialResult]) -> Choose:
-    """Return a function from a generation to it and all its members, those that are new before the others.
+def member_chooser(setting: Setting, begin: Choose, results: Mapping[str, TrialResult]) -> Choose:
+    """Return a function that chooses the trials of a bracket as `begin` does, and those of a generation by results.
 
-    `first` are the trials of the first generation, and `results` the latest ones by key when the function is called.
-    New members are recorded before they are trained, and chosen once.
+    A generation continues trials of the bracket before; all its members are returned, in their order. `results` are the
+    latest ones by key when the function is called. New members are recorded before they are trained, and chosen once.
     """
-    recorded = dict(read_members(setting.store, setting.sweep))
-    members = list(first)
+    is_continuing = any(bracket.continued for bracket in setting.study.brackets)
+    recorded = dict(read_members(setting.store, setting.sweep)) if is_continuing else {}
+    members: list[Trial] = []
 
     def choose(planned: Bracket, history: Sequence[Observation]) -> tuple[Bracket, list[Trial]]:
         nonlocal members
-        if planned.continued:
-            if len(recorded.get(planned.first, ())) != planned.trials:
-                recorded[planned.first] = choose_members(setting, planned, members, results)
-                write_members(setting.store, setting.sweep, recorded)
-            chosen = recorded[planned.first]
-            trials = made(setting, planned, chosen, members, results)
-            new = {member.replaced: trial for member, trial in zip(chosen, trials, strict=True)}
-            members = [new.get(trial.number, trial) for trial in members]
+        if not planned.continued:
+            bracket, members = begin(planned, history)
+            return bracket, members
+        if len(recorded.get(planned.first, ())) != planned.trials:
+            recorded[planned.first] = choose_members(setting, planned, members, results)
+            write_members(setting.store, setting.sweep, recorded)
+        chosen = recorded[planned.first]
+        trials = made(setting, planned, chosen, members, results)
+        new = {member.replaced: trial for member, trial in zip(chosen, trials, strict=True)}
+        members = [new.get(trial.number, trial) for trial in members]
         return planned, members
 
     return choose

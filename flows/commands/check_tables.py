@@ -165,7 +165,9 @@ def _population_lines(check: StudyCheck) -> list[tuple[str, str]]:
     held = check.population
     after, changes = _texts(held["exploits_after"]), _texts(held["perturbed"])
     many = f"{', '.join(after[:4])}{', …' if len(after) > 4 else ''}"
-    replaced = f"{held['replaced']} of {held['members']} members are replaced after epoch {many}"
+    count = int(str(held["replaced"]))
+    few, best = ("is", "the best one") if count == 1 else ("are", f"the best {count}")
+    replaced = f"{count} of {held['members']} members {few} replaced after epoch {many}"
     low, high = _texts(held["factors"])
     options = _texts(held["perturbed_options"])
     ways = [f"times {low} or {high}"] if len(options) < len(changes) else []
@@ -173,7 +175,7 @@ def _population_lines(check: StudyCheck) -> list[tuple[str, str]]:
     ways += [f"the next larger or smaller option{of_some}"] if options else []
     how = f"{', '.join(ways)}, or drawn anew (probability {held['resample_probability']})"
     return [
-        ("population", f"{replaced}, by continuations of {held['replaced']} of the best"),
+        ("population", f"{replaced}, by continuations of {best}"),
         ("", f"these have other values: {', '.join(changes)}, {how}"),
         ("", "no stopping rule: the worst members are replaced instead (random points stand in for new members here)"),
     ]

@@ -15,7 +15,6 @@ from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.front import NOT_COMPUTED
 from nightune.tuning.analysis.importance import by_importance
 from nightune.tuning.search.population import changes_of, values_of
-from nightune.tuning.study.population import POPULATION
 from nightune.tuning.trial import Params, Status, Trial, TrialResult, Value
 from nightune.vocabulary import CHANGES
 
@@ -61,7 +60,7 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
 
 
 def _ended(report: SweepReport, result: TrialResult) -> str:
-    if result.status is Status.NOT_PROMOTED and report.sweep.method == POPULATION:
+    if result.status is Status.NOT_PROMOTED and report.sweep.is_population:
         return REPLACED
     return ENDED.get(result.status, str(result.status))
 

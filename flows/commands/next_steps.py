@@ -17,8 +17,7 @@ from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tuning.analysis.promotion_gate import Decision
-from nightune.tuning.study.population import POPULATION
-from nightune.vocabulary import ARCHITECTURE, CHANGES
+from nightune.vocabulary import ARCHITECTURE
 
 if TYPE_CHECKING:  # its module imports more than the next steps need
     from nightune.tasks.draw_report import DrawnReport
@@ -144,7 +143,7 @@ def _print_page(console: Console, page: "DrawnReport | None") -> None:
 def _schedule(report: SweepReport, study_file: Path) -> list[Step]:
     """Return how to keep the schedule that a population found, in a new file; a study that has one needs no other."""
     winner = report.winner
-    if report.sweep.method != POPULATION or winner is None or CHANGES not in winner.trial.params:
+    if winner is None or winner.trial.parent is None:
         return []
     names = (f"{study_file.stem}_schedule{suffix}.toml" for suffix in chain([""], map("_{}".format, count(2))))
     copy = next(file for file in map(study_file.with_name, names) if not file.exists())

@@ -114,11 +114,11 @@ def announce_trial(result: TrialResult, metric: str) -> None:
 def trial_line(result: TrialResult, metric: str) -> str:
     """Return `trial 17 · completed · val_accuracy 0.9130 · epoch 11/18 · 4.2 s`.
 
-    A trial at the end of its rung may still be promoted, so its status reads `rung done`.
+    A trial at the end of a rung or a generation may still train on, so its status reads `halted`.
     """
     replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
     replicate += ["to the end"] if result.trial.is_audit else []
-    status = "rung done" if result.status is Status.NOT_PROMOTED else str(result.status)
+    status = "halted" if result.status is Status.NOT_PROMOTED else str(result.status)
     step = result.trial.step
     parts = [f"trial {result.trial.number}" if step is None else f"ablation step {step}", *replicate, status]
     if result.best_epoch:

@@ -15,7 +15,7 @@ from nightune.tasks.reporting.sweep_report import Standing, SweepReport
 from nightune.tasks.tracking.store.pages import Pages
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Verdict
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Parent, Status, Trial, TrialResult
 
 SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_loss", "minimize", 4)
 BEST = TrialResult(Trial(0, {}, 1, "key"), Status.COMPLETED, 0.5, 1, 2, 6, 180, 1.0, run_id="a1")
@@ -48,14 +48,16 @@ def test_a_sweep_of_all_points_has_no_new_ones(known: dict[str, Any]) -> None:
 
 def test_the_schedule_of_a_population_is_written_to_a_new_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     changes: Any = {"training.changes": {"3": {"learning_rate.peak": 0.1}}}
-    changed = replace(BEST, trial=replace(BEST.trial, params=changes))
+    parent = Parent(trial=2, epoch=2, replaces=1)
+    changed = replace(BEST, trial=replace(BEST.trial, params=changes, parent=parent))
+    alone = replace(changed, trial=replace(changed.trial, parent=None))
     found = replace(SWEEP, method="pbt")
     monkeypatch.chdir(tmp_path)
     assert "--write 'my study_schedule.toml'" in steps(found, results=(changed,))
     Path("my study_schedule.toml").touch()
     assert "--write 'my study_schedule_2.toml'" in steps(found, results=(changed,))
     assert "--write" not in steps(found)
-    assert "--write" not in steps(replace(SWEEP, method="random"), results=(changed,))  # as the schedule's own study
+    assert "--write" not in steps(replace(SWEEP, method="random"), results=(alone,))  # as the schedule's own study
 
 
 def test_after_a_promotion_the_champion_is_loaded_and_served() -> None:

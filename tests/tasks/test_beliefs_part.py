@@ -68,9 +68,11 @@ def test_a_population_says_which_members_continued_which_and_the_leaders_values(
     params = {**held.trial.params, "rate": 0.01, "training.changes": changes}
     members.append(replace(held, trial=replace(held.trial, params=params, parent=Parent(0, 3, 2, 0.9, None)), epochs=6))
     text = page_of(night(members)).text.replace("\u00a0", " ")
+    assert "What the search believes" not in text
     for words in (
         "What the population found",
         "1 trial continued better ones",
+        "rate 0.01 → 0.03",
         "to epoch 2: rate 0.01 · epoch 3: rate 0.02 · epochs 4 to 6: rate 0.03",
         "Trial 3 continues trial 0 after epoch 3 (90.0 %), replaced trial 2 (no finite result)",
     ):

@@ -71,8 +71,8 @@ def test_a_sweep_that_stopped_nothing_has_no_such_part() -> None:
 
 
 def test_a_population_saves_nothing_by_the_members_that_it_replaces() -> None:
-    content = {"search": {"epochs": 10, "method": "pbt"}}
-    subject = replace(stopped_night(), origin=Origin(90.0, content=content))
+    stopped = stopped_night()
+    subject = replace(stopped, sweep=replace(stopped.sweep, method="pbt"))
     assert stopping_numbers(subject) is None
     page = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db")))
     assert "Early stopping" not in page.text

@@ -10,25 +10,35 @@ from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.value_text import value_text
-from nightune.tuning.study.population import POPULATION
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.search.population import values_of
+from nightune.tuning.trial import Status, TrialResult, Value
+from nightune.vocabulary import CHANGES
 
 SHORT_CHARACTERS = 60
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 def recipe(night: Night, result: TrialResult, most: int) -> str:
-    """Return what a trial tried, the most important params first."""
-    params = result.trial.params
-    there = [name for name in night.varying if name in params]
-    return ", ".join(f"{name} {value_text(params[name], SHORT_CHARACTERS)}" for name in there[:most])
+    """Return what a trial tried, the most important params first; of values that changed, the first and the last.
+
+    The table of changes of a trial that continues another one is left out: the values say it.
+    """
+    params, last = result.trial.params, values_of(result.trial.params)
+    hidden = {CHANGES} if result.trial.parent is not None else set[str]()
+    there = [name for name in night.varying if name in params and name not in hidden]
+    return ", ".join(f"{name} {_value_text(params[name], last.get(name))}" for name in there[:most])
+
+
+def _value_text(first: Value, last: Value) -> str:
+    text = value_text(first, SHORT_CHARACTERS)
+    return text if last in (None, first) else f"{text} → {value_text(last, SHORT_CHARACTERS)}"
 
 
 def status_text(night: Night, status: str) -> str:
     """Return how a trial ended, in words."""
     if status != Status.NOT_PROMOTED:
         return status.replace("_", " ")
-    return "replaced" if night.sweep.method == POPULATION else "dropped at a rung"
+    return "replaced" if night.sweep.is_population else "dropped at a rung"
 
 
 def interval(night: Night, each: ConfirmedFinalist) -> str:

@@ -34,7 +34,6 @@ from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
@@ -99,11 +98,6 @@ class Night:
     def ranked(self) -> list[TrialResult]:
         """The results with a rank, best first."""
         return [result for result in self.results if result.is_ranked]
-
-    @property
-    def is_population(self) -> bool:
-        """True if the search trained a population: a member that ended was replaced."""
-        return bool(self.origin.content.get("search", {}).get("method") == POPULATION)
 
     @cached_property
     def front(self) -> list[TrialResult]:

@@ -65,7 +65,7 @@ def stopping_numbers(night: Night) -> Row | None:
 
 def _saved(night: Night) -> list[Saved]:
     """Return what each stopped trial saved; empty of a population, and where the budget is not recorded."""
-    budget = 0 if night.is_population else _budget(night)
+    budget = 0 if night.sweep.is_population else _budget(night)
     return saved(night.results, budget, _pace(night), _ended_early(night)) if budget else []
 
 
@@ -140,9 +140,8 @@ def _facts(night: Night, found: Sequence[Saved], budget: int, cost: Regret | Non
 def _groups(night: Night, found: Sequence[Saved], budget: int) -> list[Row]:
     groups: dict[str, list[Saved]] = {}
     for each in found:
-        name = _rule(night, each)
-        if each.result.status is Status.NOT_PROMOTED:
-            name = f"{status_text(night, each.result.status).removesuffix(' at a rung')} at epoch {each.result.epochs}"
+        is_dropped = each.result.status is Status.NOT_PROMOTED
+        name = f"dropped at epoch {each.result.epochs}" if is_dropped else _rule(night, each)
         groups.setdefault(name, []).append(each)
     return [
         {

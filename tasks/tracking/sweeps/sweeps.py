@@ -17,6 +17,7 @@ from nightune.tasks.tracking.sweeps.first_rungs import read_first_rungs
 from nightune.tasks.tracking.sweeps.numbers import next_number
 from nightune.tasks.tracking.sweeps.objectives import further_tags, read_further
 from nightune.tuning.study.ends import MAY_CHANGE
+from nightune.tuning.study.population import POPULATION
 from nightune.vocabulary import DIRECTIONS
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class Sweep:
     def layout(self) -> dict[str, Any]:
         """The fields of a study that depend on the version that opened the sweep."""
         return {"repeats_points": not self.is_without_repeats, "first_round": self.first_round}
+
+    @property
+    def is_population(self) -> bool:
+        """True if a trial that did not train to the end was a member of a population, which another one replaced."""
+        return self.method == POPULATION
 
     @property
     def has_all_points(self) -> bool:
