@@ -217,7 +217,7 @@ def dropout_problem(
     folder: Path,
     first: "Build",
 ) -> InputError | None:
-    """Return why a training cannot go on with another rate of dropout; `first` is the model that it begins with."""
+    """Return why a training cannot continue with another dropout rate; `first` is the model that it begins with."""
     from nightune.models.networks.repeated_builds import other_weights  # noqa: PLC0415 - Keras
 
     try:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LONGEST_STEP_SECONDS = 10.0  # of the time between two looks: a process that was suspended itself has not listened
+LONGEST_STEP_SECONDS = 10.0  # of the time between two looks: a process that was suspended itself has not looked
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A host and its training process: one that hangs is killed, and its death is told with the trial in training."""
+"""A host and its training process: one that hangs is killed, and its death is reported with the trial in training."""
 
 import pickle
 import time

@@ -1,4 +1,4 @@
-"""Signs of life: what hangs is told from what works, and from a time in which nobody listened."""
+"""Signs of life: what hangs is distinguished from what works, and from a time in which the flow did not look."""
 
 from nightune.tasks.workers.silence import LONGEST_STEP_SECONDS, Silence
 

@@ -156,7 +156,7 @@ def values_of(point: Params) -> dict[str, Value]:
 
 
 def _perturbed(space: SearchSpace, point: Params, rules: Rules, generator: np.random.Generator) -> dict[str, float]:
-    """Return another value of each active dimension that may change, by name; with luck one of them is the same."""
+    """Return another value of each active dimension that may change, by name; one of them may be the same."""
     held = values_of(point)
     found: dict[str, float] = {}
     for dimension in perturbed_dimensions(space):

@@ -1,12 +1,14 @@
 """Propose points from results by tree-structured Parzen estimators: Optuna's, rebuilt in memory for each round."""
 
+import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
-from nightune.tuning.search.domains import Cases, Choice, Range
+from nightune.tuning.search.domains import Cases, Choice, Range, is_same
 from nightune.tuning.search.encoding import Encoding, is_ordered
 from nightune.tuning.search.new_points import Point, Points, filled, new_points, point_key
 from nightune.tuning.search.observations import Observation
@@ -61,8 +63,12 @@ def _study(space: SearchSpace, observations: Sequence[Observation], pending: Seq
     """Return a study in memory that holds what was observed, and the pending points as running trials."""
     import optuna  # noqa: PLC0415 - an extra, and it takes half a second
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study()
+    logger, level = logging.getLogger("optuna"), logging.getLogger("optuna").level
+    logger.setLevel(logging.ERROR)  # otherwise it announces the study
+    try:
+        study = optuna.create_study()
+    finally:
+        logger.setLevel(level)
     full = max((epochs for each in observations for epochs in each.losses), default=0)
     for each in observations:
         study.add_trial(_ended(space, each, full))
@@ -94,7 +100,7 @@ def _frozen(space: SearchSpace, point: Point, state: str, **reached: Any) -> Any
         if domain.is_fixed:
             continue
         distributions[name] = _distribution(domain)
-        params[name] = place if isinstance(domain, Range) else _option(domain, place)
+        params[name] = place if isinstance(domain, Range) else _number(domain, point[dimension.name])
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState[state], params=params, distributions=distributions, **reached
     )
@@ -112,8 +118,7 @@ def _asked(study: "optuna.Study", space: SearchSpace, seed: Sequence[int]) -> di
         point: dict[str, Value] = {}
         for dimension in space.in_control_order:
             if dimension.is_active(point):
-                name, domain = _parameter(dimension, point)
-                point[dimension.name] = domain.from_unit(_place(trial, name, domain))
+                point[dimension.name] = _suggested(trial, *_parameter(dimension, point))
     study.tell(trial, state=optuna.trial.TrialState.FAIL)  # it is added again as running, where it is new
     return dict(sorted(point.items()))
 
@@ -137,31 +142,28 @@ def _distribution(domain: Range | Choice) -> Any:
     return IntDistribution(0, last) if is_ordered(domain) else CategoricalDistribution(range(last + 1))
 
 
-def _place(trial: "optuna.Trial", name: str, domain: Range | Choice) -> float:
-    """Return the position in [0, 1) that a trial suggests."""
-    if domain.is_fixed:
-        return 0.5
+def _suggested(trial: "optuna.Trial", name: str, domain: Range | Choice) -> Value:
+    """Return the value of a domain that a trial suggests."""
     if isinstance(domain, Range):
-        return min(trial.suggest_float(name, 0.0, 1.0), BELOW_ONE)
-    last = len(domain.options) - 1
-    option = (
-        trial.suggest_int(name, 0, last)
-        if is_ordered(domain)
-        else int(trial.suggest_categorical(name, list(range(last + 1))))
-    )
-    rank = _in_order(domain)[option]
-    return (rank + 0.5) / len(domain.options)
+        return domain.from_unit(min(trial.suggest_float(name, 0.0, 1.0), BELOW_ONE))
+    options, last = _numbered(domain), len(domain.options) - 1
+    if domain.is_fixed:
+        number = 0
+    elif is_ordered(domain):
+        number = trial.suggest_int(name, 0, last)
+    else:
+        number = int(trial.suggest_categorical(name, range(last + 1)))
+    return deepcopy(options[number])
 
 
-def _option(domain: Choice, place: float) -> int:
-    """Return the number of the option at a position, in the order that its distribution has."""
-    return _in_order(domain).index(min(int(place * len(domain.options)), len(domain.options) - 1))
+def _number(domain: Choice, value: Value) -> int:
+    """Return the number of an option, as its distribution counts them."""
+    return next(number for number, option in enumerate(_numbered(domain)) if is_same(option, value))
 
 
-def _in_order(domain: Choice) -> list[int]:
-    """Return the places of the options: ascending if they are numbers, else as they stand."""
-    places = list(range(len(domain.options)))
-    return sorted(places, key=lambda each: float(str(domain.options[each]))) if is_ordered(domain) else places
+def _numbered(domain: Choice) -> list[Value]:
+    """Return the options in the order of their numbers: ascending if they have an order, else as they stand."""
+    return sorted(domain.options, key=lambda each: float(str(each))) if is_ordered(domain) else list(domain.options)
 
 
 class _Recorded:

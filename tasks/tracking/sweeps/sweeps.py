@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nightune.tuning.trial import Value
 
 BLOCKS, BUCKETS = "blocks", "buckets"  # the values of BATCH_LAYOUT
-FIRST_ROUND = 16  # trials, of sweeps that do not record it
+UNRECORDED_FIRST_ROUND = 16  # trials
 
 
 class SweepStatus(StrEnum):
@@ -65,7 +65,7 @@ class Sweep:
     further: tuple[tuple[str, str], ...] = ()  # names and directions of the objectives after the first
     ended_by: str = ""  # what ended the search before its last trial: hours = 8
     first_rungs: tuple[tuple[int, int], ...] = ()  # of rounds that adapt them: first trial, epochs
-    first_round: int = FIRST_ROUND  # trials, where the first round has a size of its own
+    first_round: int = UNRECORDED_FIRST_ROUND  # trials, where the first round has a size of its own
 
     @property
     def is_complete(self) -> bool:
@@ -254,7 +254,7 @@ def read_sweep(run: Any) -> Sweep:
         further=read_further(record),
         ended_by=record.tags.get(names.ENDED_BY, ""),
         first_rungs=read_first_rungs(record.tags.get(names.FIRST_RUNGS, "")),
-        first_round=record.integer(names.FIRST_ROUND, default=FIRST_ROUND),
+        first_round=record.integer(names.FIRST_ROUND, default=UNRECORDED_FIRST_ROUND),
     )
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")
