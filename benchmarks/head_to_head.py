@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arena import EPOCHS, FOLDER, Arena
+from arena import EPOCHS, FOLDER, SPLIT, Arena
 from searchers import CONTENDERS
 
 from nightune.tuning.simulator import Training, leaders
@@ -148,20 +148,25 @@ def _tune(arena: Arena, contender: str, mark: int) -> float:
     """Return the seconds of `nightune tune` with so many epochs in total."""
     from first_result import COMMAND
 
-    text = (FOLDER / "bank_mlp.toml").read_text()
-    method = "auto" if contender == "nightune" else contender
+    from nightune.tuning.study.edit import with_value
+
     data = arena.study.data
-    more = f'task = "{data.task}"\ntarget = "target"\n' + ("scale_target = true\n" if data.scale_target else "")
-    for old, new in (
-        ('name = "digits"', f'name = "{arena.name}"'),
-        ("split = { validation = 0.3, test = 0.05 }", f"split = {{ validation = 0.2, test = 0.25 }}\n{more}"),
-        (
-            'method = "random"\ntrials = 400\nepochs = 50',
-            f'method = "{method}"\ntotal_epochs = {mark}\nepochs = {EPOCHS}',
-        ),
-    ):
-        assert old in text
-        text = text.replace(old, new)
+    values: dict[tuple[str, str], Any] = {
+        ("data", "arguments"): {"name": arena.name},
+        ("data", "split"): SPLIT,
+        ("data", "task"): data.task,
+        ("data", "target"): "target",
+        ("search", "method"): "auto" if contender == "nightune" else contender,
+        ("search", "trials"): None,
+        ("search", "total_epochs"): mark,
+        ("search", "epochs"): EPOCHS,
+    }
+    if data.scale_target:
+        values["data", "scale_target"] = True
+    text: str | None = (FOLDER / "bank_mlp.toml").read_text()
+    for path, value in values.items():
+        text = None if text is None else with_value(text, path, value)
+    assert text is not None
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "study.toml").write_text(text)
         (Path(folder) / "bank_data.py").write_text((FOLDER / "bank_data.py").read_text())

@@ -107,6 +107,15 @@ def test_new_members_of_one_parent_are_not_alike() -> None:
         assert not any(one.point == other.point for one, other in [(found[0], found[1])])
 
 
+def test_a_parent_without_an_active_value_that_may_change_leaves_its_place_to_another() -> None:
+    momentum = Dimension("one_minus_momentum", Range(0.01, 1.0), (Condition("optimizer", ("sgd",)),))
+    space = SearchSpace((Dimension("optimizer", Choice(("sgd", "adam"))), momentum))
+    sgd, adam = {"optimizer": "sgd", "one_minus_momentum": 0.1}, {"optimizer": "adam"}
+    given = [Member(number, adam if number == 0 else sgd, number) for number in range(8)]
+    for word in range(20):
+        assert {each.parent for each in next_members(space, given, RULES, 4, 8, (word, 0))} == {1}
+
+
 def test_values_at_the_end_of_their_range_change_too() -> None:
     space = SearchSpace((Dimension("learning_rate.peak", Range(1e-4, 1e-1, "log")),))
     given = [Member(number, {"learning_rate.peak": 0.1}, number) for number in range(4)]

@@ -128,10 +128,8 @@ def _child(
     for _ in range(TRIES if parents else 0):
         parent = parents[int(generator.integers(len(parents)))]
         values = _perturbed(space, parent.point, rules, generator)
-        if not values:
-            return None
         held = values_of(parent.point)
-        if all(held[name] == value for name, value in values.items()):  # as at the end of a range
+        if all(held[name] == value for name, value in values.items()):  # as at the end of a range, or with none active
             continue
         changes: Any = {**changes_of(parent.point), str(epoch + 1): values}
         point: dict[str, Value] = {**parent.point, CHANGES: changes}
