@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nightune.tasks.cohorts import REFUSED, training_order
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.client_process import client_process
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.train_cohort import train_cohort
@@ -28,6 +29,11 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
     if setting.workers is not None:
         return train_with_workers(setting, [trial for cohort in cohorts for trial in cohort])
     waiting = [list(cohort) for cohort in cohorts]
+    with client_process(setting.store.tracking_uri, sum(map(len, waiting))):
+        return _train(setting, waiting)
+
+
+def _train(setting: Setting, waiting: list[list[Trial]]) -> list[TrialResult]:
     ended = setting.finished() if waiting else []
     results: list[TrialResult] = []
     while waiting:

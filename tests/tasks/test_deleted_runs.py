@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.client_process import plain_client
+from nightune.tasks.tracking.store.names import LAST_SWEEP_NUMBER
 from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps import numbers
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, interrupt_sweep, open_sweep
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -52,6 +55,15 @@ def test_numbers_of_deleted_sweeps_are_not_used_again(
     assert open_sweep(store, study, "data-1", fresh=True, planned_trials=1).number == 2  # type: ignore[arg-type]
 
 
+def test_the_number_of_a_sweep_that_was_removed_for_good_is_not_used_again(
+    store: Store, study: SmallStudy, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = next_sweep(store, study, sweep)
+    plain_client(store.tracking_uri)._tracking_client.store._hard_delete_run(later.run_id)  # as `mlflow gc` does
+    monkeypatch.setattr(numbers, "_trial_ids", pytest.fail)  # it sorts all trials of the experiment
+    assert open_sweep(store, study, "data-1", fresh=True, planned_trials=1).number == 2  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("number", [4, 9, 10, 123])
 def test_numbers_of_trials_without_a_sweep_are_not_used_again(
     store: Store, study: SmallStudy, sweep: Sweep, data: PreparedData, trial: Trial, number: int
@@ -60,6 +72,7 @@ def test_numbers_of_trials_without_a_sweep_are_not_used_again(
         gone = replace(sweep, id=f"flowers-{other}", run_id="gone")
         orphan = train(store, gone, replace(trial, key=f"{other:016x}"), data)
     client(store).delete_run(orphan)
+    client(store).delete_experiment_tag(sweep.experiment_id, LAST_SWEEP_NUMBER)  # of a store of an earlier version
     assert next_sweep(store, study, sweep).number == number + 1
 
 

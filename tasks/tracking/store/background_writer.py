@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from nightune.phases import WAITING, phase
+from nightune.tasks.tracking.store.client_process import in_background
 from nightune.tasks.tracking.store.retry import short_retries
 
 MAXIMUM_PENDING = 3  # results that a kill may lose, so that their trials train again
@@ -36,7 +37,7 @@ class BackgroundWriter(Generic[R]):
 
     def submit(self, write: Callable[[], R]) -> None:
         """Queue a write; wait while too many are pending. Raises the error of an earlier write."""
-        self._pending.append(self._pool.submit(copy_context().run, write))
+        self._pending.append(self._pool.submit(copy_context().run, in_background, write))
         while len(self._pending) > self._maximum_pending or (self._pending and self._pending[0].done()):
             self._collect_oldest()
 

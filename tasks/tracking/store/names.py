@@ -24,6 +24,7 @@ REQUEST = "nightune.request"  # marks the call that creates a run, so that a ret
 
 # Tags of sweeps.
 SWEEP_NUMBER = "nightune.sweep_number"
+LAST_SWEEP_NUMBER = "nightune.last_sweep_number"  # of the experiment
 METRIC = "nightune.metric"
 METRIC_CODE = "nightune.metric_code"  # of a metric of the user: identifies its file and those that it imports
 DIRECTION = "nightune.direction"

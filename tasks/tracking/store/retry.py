@@ -14,12 +14,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from nightune.phases import TRACKING, WAITING, phase
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.client_process import process_for
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreLostError
 from nightune.tasks.tracking.store.storable import storable
 
@@ -116,11 +118,19 @@ class RetryingClient:
         method = getattr(self._client, name)
         if not callable(method):
             return method
+        method = partial(self._made, name, method)
         if name in KEPT:
             return lambda *values, **options: self._read(name, method, storable(values), storable(options))
         if name in FILES:
             return lambda *values, **options: self._call(name, lambda: method(*values, **options))
         return lambda *values, **options: self._call(name, lambda: method(*storable(values), **storable(options)))
+
+    def _made(self, name: str, method: Callable[..., Any], *values: Any, **options: Any) -> Any:
+        """Return what a method of MLflow's client returns; in a background write another process may call it."""
+        process = process_for(self._address, name)
+        if process is None:
+            return method(*values, **options)
+        return process.call(name, method, *values, **options)
 
     def _read(self, name: str, method: Callable[..., Any], values: Any, options: Any) -> Any:
         """Return an answer that `reading_once` keeps; of a search of several pages it would take too much memory."""
@@ -155,7 +165,8 @@ class RetryingClient:
         marked = storable({**tags, names.REQUEST: mark})
 
         def create() -> Any:
-            return self._client.create_run(experiment_id, tags=marked, **storable(options))
+            method = self._client.create_run
+            return self._made("create_run", method, experiment_id, tags=marked, **storable(options))
 
         def find_or_create() -> Any:
             found = self._client.search_runs([experiment_id], names.tag_equals(names.REQUEST, mark), max_results=1)

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from nightune.tasks.tracking.store.client_process import plain_client
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.first_contact import require_answer
@@ -214,9 +215,4 @@ def _is_database(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _client(tracking_uri: str) -> Any:
-    import mlflow  # noqa: PLC0415 - takes seconds to import, and --help does not need it
-
-    for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and logged by us
-    return RetryingClient(mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri), tracking_uri)
+    return RetryingClient(plain_client(tracking_uri), tracking_uri)

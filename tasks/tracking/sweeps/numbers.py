@@ -13,14 +13,21 @@ MAXIMUM_DIGITS = 6
 def next_number(store: Store, experiment_id: str, study_name: str) -> int:
     """Return one more than the highest number that a sweep of the study ever had.
 
-    It also reads deleted runs, sweeps in other experiments (the study's own may have been renamed), trials whose sweep
-    is gone, and registered versions.
+    It also reads deleted runs, sweeps in other experiments (the study's own may have been renamed) and registered
+    versions, and the number that the experiment keeps. Where it keeps none, an earlier version of Nightune may have
+    made it: then also trials whose sweep is gone, which takes as long as all trials are many.
     """
-    ids = [*_sweep_ids(store, study_name), *_trial_ids(store, experiment_id, study_name)]
-    ids += _version_ids(store, study_name)
+    kept = client(store).get_experiment(experiment_id).tags.get(names.LAST_SWEEP_NUMBER, "")
+    ids = [*_sweep_ids(store, study_name), *_version_ids(store, study_name)]
+    ids += [f"{study_name}-{kept}"] if kept else _trial_ids(store, experiment_id, study_name)
     found = (_number(sweep_id, study_name) for sweep_id in ids)
     numbers = [number for number in found if number is not None]
     return 1 + max([*numbers, *_numbers_of_own_sweeps(store, experiment_id)], default=-1)
+
+
+def keep_number(store: Store, experiment_id: str, number: int) -> None:
+    """Let the experiment keep the number of its last sweep: it remains where the sweep's run is deleted."""
+    client(store).set_experiment_tag(experiment_id, names.LAST_SWEEP_NUMBER, str(number))
 
 
 def _sweep_ids(store: Store, study_name: str) -> list[str]:

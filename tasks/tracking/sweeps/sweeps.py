@@ -14,7 +14,7 @@ from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.records import read_file, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 from nightune.tasks.tracking.sweeps.first_rungs import read_first_rungs
-from nightune.tasks.tracking.sweeps.numbers import next_number
+from nightune.tasks.tracking.sweeps.numbers import keep_number, next_number
 from nightune.tasks.tracking.sweeps.objectives import further_tags, read_further
 from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.tuning.study.population import POPULATION
@@ -291,6 +291,7 @@ def _new_sweep(
     run = mlflow_client.create_run(
         experiment_id, tags=tags | commit_tags(study.path.parent), run_name=f"sweep {number} · {study.question}"[:250]
     )
+    keep_number(store, experiment_id, number)
     _describe(store, run.info.run_id, study)
     return read_sweep(mlflow_client.get_run(run.info.run_id))
 

@@ -1,0 +1,196 @@
+"""Make the calls of background writes in another process, where the interpreter of this one is short of time.
+
+The record of a trial is some 25 ms of Python. Where a trial takes tenths of a second, a thread that makes it and the
+training wait for each other: on two processors both are then slower than one after the other. The other process has
+MLflow's client and nothing else; order, retries, attempts and errors stay with the caller.
+"""
+
+import logging
+import os
+import pickle
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
+START_SECONDS = 2.0  # of a processor, until it answers: most of it imports MLflow
+SAMPLE = 6  # writes that are measured before it may start
+LEAST_SHARE = 0.1  # of the time from one write to the next; below, a thread disturbs no training
+COMMAND = "from nightune.tasks.tracking.store.client_process import serve; serve()"
+IGNORED = ("SIGINT", "SIGTERM")  # a terminal and a service send them to all processes: this one ends with its pipe
+
+R = TypeVar("R")
+
+
+class LostProcessError(ConnectionError):
+    """The other process ended before it answered: whether the call was made is unknown."""
+
+
+class ClientProcess:
+    """A child process that makes calls of MLflow's client, one at a time. It ends with the process that started it."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self._uses, self._is_ready = threading.Lock(), threading.Event()
+        self._send(tracking_uri)  # not by the command, which other users can read: it may have a password
+        threading.Thread(target=self._wait_for_start, name="nightune-client-start", daemon=True).start()
+
+    @property
+    def is_ready(self) -> bool:
+        """True while it answers calls; False while it starts, and after it was lost."""
+        return self._is_ready.is_set()
+
+    def call(self, name: str, here: Callable[..., Any], *values: Any, **options: Any) -> Any:
+        """Return what the client's method `name` returns; `here` is that method in this process.
+
+        A call that fails is made again here, so that its error is MLflow's own. LostProcessError if the process ends.
+        """
+        with self._uses:
+            try:
+                self._send((name, values, options))
+                is_made, answer = self._receive()
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                self._is_ready.clear()
+                raise LostProcessError("the process that writes to the store has ended") from error
+        return answer if is_made else here(*values, **options)
+
+    def close(self) -> None:
+        """End the process, after the call in progress."""
+        with self._uses:
+            self._is_ready.clear()
+            self._process.kill()  # nothing is left to do: an orderly end takes Python half a second
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            self._stream(stream).close()
+
+    def _wait_for_start(self) -> None:
+        with suppress(OSError, EOFError, ValueError, pickle.UnpicklingError):
+            self._receive()
+            self._is_ready.set()
+
+    def _send(self, request: Any) -> None:
+        stream = self._stream(self._process.stdin)
+        stream.write(pickle.dumps(request))
+        stream.flush()
+
+    def _receive(self) -> Any:
+        return pickle.load(self._stream(self._process.stdout))
+
+    @staticmethod
+    def _stream(stream: Any) -> Any:
+        assert stream is not None
+        return stream
+
+
+class Helper:
+    """Starts a client process where the writes that are left pay for it; `trials` are to be written in all."""
+
+    def __init__(self, tracking_uri: str, trials: int) -> None:
+        self.tracking_uri = tracking_uri
+        self._left = trials
+        self._seconds: list[float] = []  # of a processor, of each write so far
+        self._began_at = time.monotonic()
+        self._process: ClientProcess | None = None
+
+    @property
+    def process(self) -> ClientProcess | None:
+        """The process, if it answers calls."""
+        return self._process if self._process is not None and self._process.is_ready else None
+
+    def count(self, seconds: float) -> None:
+        """Count a write that took these seconds of a processor."""
+        self._left -= 1
+        self._seconds.append(seconds)
+        if self._process is None and len(self._seconds) >= SAMPLE and self._pays():
+            self._process = ClientProcess(self.tracking_uri)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.close()
+
+    def _pays(self) -> bool:
+        write, interval = statistics.median(self._seconds), (time.monotonic() - self._began_at) / len(self._seconds)
+        return write * self._left > 2 * START_SECONDS and write > LEAST_SHARE * interval
+
+
+_of_block: ContextVar[Helper | None] = ContextVar("client_process_of_block", default=None)
+_of_write: ContextVar[Helper | None] = ContextVar("client_process_of_write", default=None)
+
+
+@contextmanager
+def client_process(tracking_uri: str, trials: int) -> Iterator[None]:
+    """Let the background writes of the block make their calls in another process, if `trials` writes pay for it."""
+    if (os.cpu_count() or 1) < 2:
+        yield
+        return
+    helper = Helper(tracking_uri, trials)
+    token = _of_block.set(helper)
+    try:
+        yield
+    finally:
+        _of_block.reset(token)
+        helper.close()
+
+
+def in_background(write: Callable[[], R]) -> R:
+    """Make a background write in this thread, its calls by the process of the block where there is one."""
+    helper = _of_block.get()
+    if helper is None:
+        return write()
+    token, began = _of_write.set(helper), time.thread_time()
+    try:
+        return write()
+    finally:
+        _of_write.reset(token)
+        helper.count(time.thread_time() - began)
+
+
+def process_for(tracking_uri: str, name: str) -> ClientProcess | None:
+    """Return the process that makes a call of this client method for the write in progress; None: this one does."""
+    helper = _of_write.get()
+    return helper.process if helper is not None and name in RECORDING and helper.tracking_uri == tracking_uri else None
+
+
+def plain_client(tracking_uri: str) -> Any:
+    """Return a client of MLflow, whose calls are not retried."""
+    import mlflow  # noqa: PLC0415 - takes seconds to import, and --help does not need it
+
+    for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and logged by us
+    return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def serve() -> None:
+    """Make the calls that the parent asks for, until it closes the pipe or ends."""
+    for name in IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    made = plain_client(pickle.load(requests))
+    made.search_experiments(max_results=1)
+    with suppress(EOFError, BrokenPipeError):
+        pickle.dump(None, answers)
+        while True:
+            answers.flush()
+            name, values, options = pickle.load(requests)
+            try:
+                answer = True, getattr(made, name)(*values, **options)
+            except Exception:
+                answer = False, None
+            pickle.dump(answer, answers)

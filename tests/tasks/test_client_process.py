@@ -1,0 +1,148 @@
+"""Calls of background writes by another process: the same records, errors and number of runs as without it."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store import client_process as module
+from nightune.tasks.tracking.store import retry
+from nightune.tasks.tracking.store.background_writer import BackgroundWriter
+from nightune.tasks.tracking.store.client_process import ClientProcess, client_process
+from nightune.tasks.tracking.store.errors import RefusedRequestError
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.trial_log import TrialLog
+from nightune.tuning.trial import Trial
+from tests.tasks.conftest import result_of
+
+TIMEOUT = 60.0
+OWN = ("nightune.trial_key", "nightune.trial_number", "nightune.request", "mlflow.runName")  # of each run
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the process after the first write, however few are left."""
+    monkeypatch.setattr(module, "SAMPLE", 1)
+    monkeypatch.setattr(module, "START_SECONDS", 0.0)
+    monkeypatch.setattr(module, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ClientProcess]]:
+    started: list[ClientProcess] = []
+
+    class Noted(ClientProcess):
+        def __init__(self, tracking_uri: str) -> None:
+            super().__init__(tracking_uri)
+            started.append(self)
+
+    monkeypatch.setattr(module, "ClientProcess", Noted)
+    yield started
+    assert all(each._process.poll() is not None for each in started)
+
+
+def wait_for_start(processes: list[ClientProcess]) -> ClientProcess:
+    give_up_at = time.monotonic() + TIMEOUT
+    while not (processes and processes[0].is_ready):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    return processes[0]
+
+
+def written(store: Store, sweep: Sweep, data: PreparedData, trial: Trial, number: int) -> str:
+    log = TrialLog(store, sweep, replace(trial, number=number, key=f"{number:016x}"), {"place": "hall"}, data)
+    log.log_epoch(1, {"loss": 0.5, "val_loss": 0.75})
+    log.log_epoch(2, {"loss": float("inf"), "val_loss": 0.25})
+    return log.finish(result_of(trial), None)
+
+
+def content(run: Any) -> tuple[object, ...]:
+    tags = {name: value for name, value in run.data.tags.items() if name not in OWN}
+    inputs = [(each.dataset.digest, each.dataset.profile) for each in run.inputs.dataset_inputs]
+    return run.info.status, run.data.params, {**run.data.metrics, "loss": None}, tags, inputs
+
+
+@pytest.mark.usefixtures("always")
+def test_a_record_is_the_same_as_without_the_process(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
+) -> None:
+    write = partial(written, store, sweep, data, trial)
+    with client_process(store.tracking_uri, 2), BackgroundWriter[str]() as writer:
+        writer.submit(partial(write, 0))
+        writer.wait()
+        process = wait_for_start(processes)
+        made: list[str] = []
+        process.call = lambda name, here, *values, **options: (  # type: ignore[method-assign]
+            made.append(name) or ClientProcess.call(process, name, here, *values, **options)
+        )
+        writer.submit(partial(write, 1))
+        here, there = writer.results()
+    assert made == ["create_run", "log_inputs", "log_batch", "set_terminated"]
+    runs = [client(store).get_run(run_id) for run_id in (here, there)]
+    assert content(runs[0]) == content(runs[1])
+    histories = [client(store).get_metric_history(each, "val_loss") for each in (here, there)]
+    assert [[(each.step, each.value) for each in history] for history in histories] == [[(1, 0.75), (2, 0.25)]] * 2
+
+
+@pytest.mark.usefixtures("always")
+def test_a_process_that_is_killed_loses_no_record_and_doubles_none(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
+) -> None:
+    write = partial(written, store, sweep, data, trial)
+    with client_process(store.tracking_uri, 4), BackgroundWriter[str]() as writer:
+        writer.submit(partial(write, 0))
+        writer.wait()
+        process = wait_for_start(processes)
+        receive = process._receive
+
+        def killed_after_the_call() -> Any:
+            answer = receive()
+            process._process.kill()
+            raise EOFError(answer)
+
+        process._receive = killed_after_the_call  # type: ignore[method-assign]
+        for number in (1, 2):
+            writer.submit(partial(write, number))
+        assert len(set(writer.results())) == 3
+    runs = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
+    assert len(runs) == 3
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.usefixtures("always")
+def test_an_error_is_the_one_that_mlflow_raises_here(store: Store, processes: list[ClientProcess]) -> None:
+    with client_process(store.tracking_uri, 2), BackgroundWriter[None]() as writer:
+        writer.submit(lambda: None)
+        writer.wait()
+        wait_for_start(processes)
+        writer.submit(lambda: client(store).set_terminated("0" * 32))
+        with pytest.raises(RefusedRequestError, match="0" * 32):
+            writer.results()
+
+
+def test_few_writes_and_rare_ones_start_no_process(
+    store: Store, processes: list[ClientProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for trials, interval, starts in ((24, 0.1, 0), (200, 1.0, 0), (200, 0.1, 1)):
+        helper = module.Helper(store.tracking_uri, trials)
+        for _ in range(20):
+            now[0] += interval
+            helper.count(0.03)
+        assert len(processes) == starts
+        helper.close()
+
+
+def test_a_password_is_not_in_the_command(processes: list[ClientProcess]) -> None:
+    process = module.ClientProcess("postgresql://me:secret@nowhere/none")
+    command = process._process.args
+    process.close()
+    assert "secret" not in str(command)
+    assert processes == [process]
