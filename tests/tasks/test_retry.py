@@ -152,6 +152,13 @@ class Counted:
     get_run = search_runs = set_tag = create_run = _answer
 
 
+def test_options_of_mlflow_may_have_any_name() -> None:
+    taken: dict[str, Any] = {}
+    plain = SimpleNamespace(create_model_version=lambda **options: taken.update(options))
+    RetryingClient(plain, "x").create_model_version(name="flowers", method="none", here=1)
+    assert taken == {"name": "flowers", "method": "none", "here": 1}
+
+
 def test_a_run_is_read_once_in_a_block_and_again_after_it() -> None:
     counted = RetryingClient(Counted(), "x")
     with reading_once():

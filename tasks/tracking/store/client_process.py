@@ -54,7 +54,7 @@ class ClientProcess:
         """True while it answers calls; False while it starts, and after it was lost."""
         return self._is_ready.is_set()
 
-    def call(self, name: str, here: Callable[..., Any], *values: Any, **options: Any) -> Any:
+    def call(self, name: str, here: Callable[..., Any], /, *values: Any, **options: Any) -> Any:
         """Return what the client's method `name` returns; `here` is that method in this process.
 
         A call that fails is made again here, so that its error is MLflow's own. LostProcessError if the process ends.

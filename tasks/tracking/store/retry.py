@@ -125,7 +125,7 @@ class RetryingClient:
             return lambda *values, **options: self._call(name, lambda: method(*values, **options))
         return lambda *values, **options: self._call(name, lambda: method(*storable(values), **storable(options)))
 
-    def _made(self, name: str, method: Callable[..., Any], *values: Any, **options: Any) -> Any:
+    def _made(self, name: str, method: Callable[..., Any], /, *values: Any, **options: Any) -> Any:
         """Return what a method of MLflow's client returns; in a background write another process may call it."""
         process = process_for(self._address, name)
         if process is None:
