@@ -1,5 +1,7 @@
 """Calls of background writes by another process: the same records, errors and number of runs as without it."""
 
+import errno
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -124,6 +126,18 @@ def test_an_error_is_the_one_that_mlflow_raises_here(store: Store, processes: li
         writer.submit(lambda: client(store).set_terminated("0" * 32))
         with pytest.raises(RefusedRequestError, match="0" * 32):
             writer.results()
+
+
+@pytest.mark.usefixtures("always")
+def test_where_no_process_can_be_started_the_thread_writes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_values: Any, **_options: Any) -> Any:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with client_process(store.tracking_uri, 3), BackgroundWriter[int]() as writer:
+        for number in range(3):
+            writer.submit(partial(int, number))
+        assert writer.results() == [0, 1, 2]
 
 
 def test_few_writes_and_rare_ones_start_no_process(

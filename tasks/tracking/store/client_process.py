@@ -105,6 +105,7 @@ class Helper:
         self._seconds: list[float] = []  # of a processor, of each write so far
         self._began_at = time.monotonic()
         self._process: ClientProcess | None = None
+        self._may_start = True
 
     @property
     def process(self) -> ClientProcess | None:
@@ -115,8 +116,10 @@ class Helper:
         """Count a write that took these seconds of a processor."""
         self._left -= 1
         self._seconds.append(seconds)
-        if self._process is None and len(self._seconds) >= SAMPLE and self._pays():
-            self._process = ClientProcess(self.tracking_uri)
+        if self._may_start and len(self._seconds) >= SAMPLE and self._pays():
+            self._may_start = False
+            with suppress(OSError):  # of the system, which has no room for another process: the thread writes on
+                self._process = ClientProcess(self.tracking_uri)
 
     def close(self) -> None:
         """End the process."""
