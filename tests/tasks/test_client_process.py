@@ -32,6 +32,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SAMPLE", 1)
     monkeypatch.setattr(module, "START_SECONDS", 0.0)
     monkeypatch.setattr(module, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(module, "processor_count", lambda: 2)
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.01)
 
 
@@ -80,8 +81,8 @@ def test_a_record_is_the_same_as_without_the_process(
         writer.wait()
         process = wait_for_start(processes)
         made: list[str] = []
-        process.call = lambda name, here, *values, **options: (  # type: ignore[method-assign]
-            made.append(name) or ClientProcess.call(process, name, here, *values, **options)
+        process.call = lambda name, *values, **options: (  # type: ignore[method-assign]
+            made.append(name) or ClientProcess.call(process, name, *values, **options)
         )
         writer.submit(partial(write, 1))
         here, there = writer.results()
@@ -115,6 +116,53 @@ def test_a_process_that_is_killed_loses_no_record_and_doubles_none(
     runs = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
     assert len(runs) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.usefixtures("always")
+def test_a_process_that_is_killed_between_two_writes_ends_no_sweep(
+    store: Store, sweep: Sweep, processes: list[ClientProcess]
+) -> None:
+    with client_process(store.tracking_uri, 2), BackgroundWriter[None]() as writer:
+        writer.submit(lambda: None)
+        writer.wait()
+        process = wait_for_start(processes)
+        process._process.kill()
+        process._process.wait()
+        writer.submit(lambda: client(store).set_tag(sweep.run_id, "place", "hall"))
+        writer.wait()
+    assert client(store).get_run(sweep.run_id).data.tags["place"] == "hall"
+
+
+@pytest.mark.usefixtures("always")
+def test_a_run_is_created_once_where_the_process_does_not_hear_the_server(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
+) -> None:
+    with client_process(store.tracking_uri, 2), BackgroundWriter[str]() as writer:
+        writer.submit(lambda: "")
+        writer.wait()
+        process = wait_for_start(processes)
+        receive, lost = process._receive, [ConnectionResetError("the answer is lost")]
+        process._receive = lambda: (  # type: ignore[method-assign]
+            (False, lost.pop()) if receive() and lost else (True, None)
+        )
+        writer.submit(lambda: written(store, sweep, data, trial, 1))
+        run_id = writer.results()[-1]
+    runs = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
+    assert [run.info.run_id for run in runs] == [run_id]
+
+
+@pytest.mark.usefixtures("always")
+def test_a_write_that_outlives_the_block_is_made_here(
+    store: Store, sweep: Sweep, processes: list[ClientProcess]
+) -> None:
+    helper = module.Helper(store.tracking_uri, 3)
+    helper.count(1.0)
+    process = wait_for_start(processes)
+    helper.close()
+    with pytest.raises(module.LostProcessError):
+        process.call("set_tag", sweep.run_id, "place", "hall")
+    helper.count(1.0)
+    assert processes == [process]
 
 
 @pytest.mark.usefixtures("always")

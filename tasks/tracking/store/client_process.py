@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from nightune.models.program_cache import processor_count
+
 RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
 START_SECONDS = 2.0  # of a processor, until it answers: most of it imports MLflow
 SAMPLE = 6  # writes that are measured before it may start
@@ -54,19 +56,18 @@ class ClientProcess:
         """True while it answers calls; False while it starts, and after it was lost."""
         return self._is_ready.is_set()
 
-    def call(self, name: str, here: Callable[..., Any], /, *values: Any, **options: Any) -> Any:
-        """Return what the client's method `name` returns; `here` is that method in this process.
-
-        A call that fails is made again here, so that its error is MLflow's own. LostProcessError if the process ends.
-        """
+    def call(self, name: str, /, *values: Any, **options: Any) -> Any:
+        """Return what the client's method `name` returns, or raise its error. LostProcessError if the process ends."""
         with self._uses:
             try:
                 self._send((name, values, options))
                 is_made, answer = self._receive()
-            except (OSError, EOFError, pickle.UnpicklingError) as error:
+            except Exception as error:  # of what is not a whole answer, pickle raises errors of any type
                 self._is_ready.clear()
                 raise LostProcessError("the process that writes to the store has ended") from error
-        return answer if is_made else here(*values, **options)
+        if not is_made:
+            raise answer
+        return answer
 
     def close(self) -> None:
         """End the process, after the call in progress."""
@@ -75,10 +76,11 @@ class ClientProcess:
             self._process.kill()  # nothing is left to do: an orderly end takes Python half a second
             self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
-            self._stream(stream).close()
+            with suppress(OSError):  # a request that a lost process did not take is still in the buffer
+                self._stream(stream).close()
 
     def _wait_for_start(self) -> None:
-        with suppress(OSError, EOFError, ValueError, pickle.UnpicklingError):
+        with suppress(Exception):  # it has ended, or something printed before its answer: the thread writes on
             self._receive()
             self._is_ready.set()
 
@@ -122,7 +124,8 @@ class Helper:
                 self._process = ClientProcess(self.tracking_uri)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; a write that goes on after an interrupt starts none."""
+        self._may_start = False
         if self._process is not None:
             self._process.close()
 
@@ -138,7 +141,7 @@ _of_write: ContextVar[Helper | None] = ContextVar("client_process_of_write", def
 @contextmanager
 def client_process(tracking_uri: str, trials: int) -> Iterator[None]:
     """Let the background writes of the block make their calls in another process, if `trials` writes pay for it."""
-    if (os.cpu_count() or 1) < 2:
+    if processor_count() < 2:
         yield
         return
     helper = Helper(tracking_uri, trials)
@@ -194,6 +197,6 @@ def serve() -> None:
             name, values, options = pickle.load(requests)
             try:
                 answer = True, getattr(made, name)(*values, **options)
-            except Exception:
-                answer = False, None
+            except Exception as error:
+                answer = False, error  # where it cannot be pickled, this process ends: the parent makes the call again
             pickle.dump(answer, answers)

@@ -130,7 +130,7 @@ class RetryingClient:
         process = process_for(self._address, name)
         if process is None:
             return method(*values, **options)
-        return process.call(name, method, *values, **options)
+        return process.call(name, *values, **options)
 
     def _read(self, name: str, method: Callable[..., Any], values: Any, options: Any) -> Any:
         """Return an answer that `reading_once` keeps; of a search of several pages it would take too much memory."""
