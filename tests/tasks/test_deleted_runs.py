@@ -1,12 +1,14 @@
 """Runs deleted, restored or moved on MLflow's pages: no number is used twice, no sweep takes another one's trials."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.client_process import plain_client
 from nightune.tasks.tracking.store.names import LAST_SWEEP_NUMBER
+from nightune.tasks.tracking.store.retry import RetryingClient
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps import numbers
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
@@ -64,6 +66,23 @@ def test_the_number_of_a_sweep_that_was_removed_for_good_is_not_used_again(
     assert open_sweep(store, study, "data-1", fresh=True, planned_trials=1).number == 2  # type: ignore[arg-type]
 
 
+def test_the_number_of_a_sweep_whose_start_was_killed_is_not_used_again(
+    store: Store, study: SmallStudy, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = RetryingClient.create_run
+
+    def killed(*values: Any, **options: Any) -> None:
+        run_id = create(*values, **options).info.run_id
+        plain_client(store.tracking_uri)._tracking_client.store._hard_delete_run(run_id)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RetryingClient, "create_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            next_sweep(store, study, sweep)
+    assert open_sweep(store, study, "data-1", fresh=True, planned_trials=1).number == 2  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("number", [4, 9, 10, 123])
 def test_numbers_of_trials_without_a_sweep_are_not_used_again(
     store: Store, study: SmallStudy, sweep: Sweep, data: PreparedData, trial: Trial, number: int
@@ -72,7 +91,10 @@ def test_numbers_of_trials_without_a_sweep_are_not_used_again(
         gone = replace(sweep, id=f"flowers-{other}", run_id="gone")
         orphan = train(store, gone, replace(trial, key=f"{other:016x}"), data)
     client(store).delete_run(orphan)
-    client(store).delete_experiment_tag(sweep.experiment_id, LAST_SWEEP_NUMBER)  # of a store of an earlier version
+    if number == 4:
+        client(store).set_experiment_tag(sweep.experiment_id, LAST_SWEEP_NUMBER, "changed by hand")
+    else:
+        client(store).delete_experiment_tag(sweep.experiment_id, LAST_SWEEP_NUMBER)  # of a store of an earlier version
     assert next_sweep(store, study, sweep).number == number + 1
 
 

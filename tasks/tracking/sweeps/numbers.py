@@ -15,18 +15,18 @@ def next_number(store: Store, experiment_id: str, study_name: str) -> int:
 
     It also reads deleted runs, sweeps in other experiments (the study's own may have been renamed) and registered
     versions, and the number that the experiment keeps. Where it keeps none, an earlier version of Nightune may have
-    made it: then also trials whose sweep is gone, which takes as long as all trials are many.
+    made it: then it also reads trials whose sweep is gone, which takes the longer, the more trials there are.
     """
     kept = client(store).get_experiment(experiment_id).tags.get(names.LAST_SWEEP_NUMBER, "")
     ids = [*_sweep_ids(store, study_name), *_version_ids(store, study_name)]
-    ids += [f"{study_name}-{kept}"] if kept else _trial_ids(store, experiment_id, study_name)
+    ids += [f"{study_name}-{kept}"] if kept.isdecimal() else _trial_ids(store, experiment_id, study_name)
     found = (_number(sweep_id, study_name) for sweep_id in ids)
     numbers = [number for number in found if number is not None]
     return 1 + max([*numbers, *_numbers_of_own_sweeps(store, experiment_id)], default=-1)
 
 
 def keep_number(store: Store, experiment_id: str, number: int) -> None:
-    """Let the experiment keep the number of its last sweep: it remains where the sweep's run is deleted."""
+    """Let the experiment keep a sweep's number before its run is created: a kill between both skips the number."""
     client(store).set_experiment_tag(experiment_id, names.LAST_SWEEP_NUMBER, str(number))
 
 

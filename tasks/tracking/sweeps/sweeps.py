@@ -288,10 +288,10 @@ def _new_sweep(
         names.MLFLOW_NOTE: study.question,
     }
     mlflow_client = client(store)
+    keep_number(store, experiment_id, number)
     run = mlflow_client.create_run(
         experiment_id, tags=tags | commit_tags(study.path.parent), run_name=f"sweep {number} · {study.question}"[:250]
     )
-    keep_number(store, experiment_id, number)
     _describe(store, run.info.run_id, study)
     return read_sweep(mlflow_client.get_run(run.info.run_id))
 
