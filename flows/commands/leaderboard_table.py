@@ -223,5 +223,5 @@ def _print_failures(console: Console, report: SweepReport) -> None:
     """Print why trials failed or are not ranked, once per cause."""
     groups = failure_groups(report.results)
     for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
-        where = f"\n  The traceback is error.txt of run {group.run_id}." if group.status is Status.FAILED else ""
+        where = f"\n  The traceback is error.txt of run {group.run_id}." if group.has_traceback else ""
         console.print(Text(f"{line}{where}", style="yellow"), soft_wrap=True)
