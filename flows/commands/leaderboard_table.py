@@ -177,7 +177,7 @@ def _marks(report: SweepReport) -> list[str]:
     is_confirmed = report.confirmation is not None and report.confirmation.winner is not None
     said = "winner by fresh seeds" if is_confirmed else "best of the search"
     if report.errors.by_trial:
-        others = sum(map(report.is_alike, report.results)) - 1
+        others = sum(_mark(report, each) == ALIKE for each in report.results)
         within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
