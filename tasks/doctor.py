@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 
 from nightune.tasks.tracking.registry.damages import damaged_versions
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.lease import is_leased
+from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import SweepStatus, all_sweeps, interrupt_sweep
 from nightune.tasks.tracking.trials.damages import damaged_runs
@@ -100,11 +102,12 @@ def _disk(store: Store) -> Finding:
 
 
 def _open_runs(store: Store) -> Iterator[Finding]:
-    """Find runs that a dead process left open. Studies that a live process is running are skipped."""
+    """Find runs that a dead process left open. Studies that a live process runs, on any machine, are skipped."""
     for experiment in client(store).search_experiments(max_results=10_000):
-        condition = "attributes.status = 'RUNNING'"
-        open_runs = client(store).search_runs([experiment.experiment_id], condition, max_results=10_000)
-        if not open_runs or _is_busy(store, experiment.name):
+        ours, experiment_id = names.tag_differs(names.KIND, ""), experiment.experiment_id
+        condition = f"{ours} and attributes.status = 'RUNNING'"
+        open_runs = client(store).search_runs([experiment_id], condition, max_results=10_000)
+        if not open_runs or _is_busy(store, experiment.name) or is_leased(client(store), experiment_id):
             continue
         yield Finding(
             experiment.name,
@@ -116,10 +119,11 @@ def _open_runs(store: Store) -> Iterator[Finding]:
 
 
 def _close(store: Store, experiment: Any) -> None:
-    reconcile(store, experiment.experiment_id)
-    for sweep in all_sweeps(store, experiment.name):
-        if sweep.status is SweepStatus.RUNNING:
-            interrupt_sweep(store, sweep)
+    with study_lock(store, experiment.name):  # a command may have begun since
+        reconcile(store, experiment.experiment_id)
+        for sweep in all_sweeps(store, experiment.name):
+            if sweep.status is SweepStatus.RUNNING:
+                interrupt_sweep(store, sweep)
 
 
 def _stale_notes(store: Store) -> Iterator[Finding]:

@@ -3,7 +3,11 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl
 
 LIBRARIES = ("httpx", "httpcore")
 LOOPBACK = "http://127.0.0.1:"
@@ -23,14 +27,31 @@ def request_status(
     with _quiet():
         try:
             limits = httpx.Timeout(timeout_seconds, connect=connect_seconds or timeout_seconds)
-            has_certificates = not address.startswith(LOOPBACK)  # to read them takes 0.15 s
             return httpx.request(
-                method, address, json=json, timeout=limits, follow_redirects=True, verify=has_certificates
+                method, address, json=json, timeout=limits, follow_redirects=True, verify=_certificates(address)
             ).status_code
         except httpx.InvalidURL as error:
             raise ValueError("not an address") from error
         except (httpx.HTTPError, ImportError) as error:  # ImportError: a proxy of a kind that httpx has an extra for
             raise OSError(type(error).__name__) from error
+
+
+def prepare_request(address: str) -> None:
+    """Import what a request to the address needs, and read certificates: that takes seconds on a busy machine."""
+    import httpx  # noqa: F401, PLC0415 - as above
+
+    _certificates(address)
+
+
+def _certificates(address: str) -> "ssl.SSLContext | bool":
+    return False if address.startswith(LOOPBACK) else _trusted()  # a redirect may lead to https
+
+
+@lru_cache(maxsize=1)
+def _trusted() -> "ssl.SSLContext":
+    import httpx  # noqa: PLC0415 - as above
+
+    return httpx.create_ssl_context()  # takes 0.15 s
 
 
 @contextmanager

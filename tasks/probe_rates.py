@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nightune.models.errors import InputError
 from nightune.models.recipe.params import KEYS, read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange, range_to_test, rising_rates
@@ -66,9 +67,18 @@ def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe
         for name, values in each.test.curves.items()
     }
     numbers = json.dumps(probe.as_json(), ensure_ascii=False, indent=2)
-    files = {names.PROBE_CHART: probe.figure.svg, names.PROBE_NUMBERS: numbers}
+    files = {names.PROBE_NUMBERS: numbers, **_chart(probe)}
     files |= {names.PROBE_SUGGESTION: probe.snippet} if probe.snippet else {}
     return replace(probe, run_id=log_probe(store, study, data.version, curves, files))
+
+
+def _chart(probe: StudyProbe) -> dict[str, str]:
+    """Return the chart's file; none, with a warning, if it cannot be drawn: the numbers took minutes."""
+    try:
+        return {names.PROBE_CHART: probe.figure.svg}
+    except InputError as error:
+        logger.warning("probe · no chart in MLflow: %s", error)
+        return {}
 
 
 def probed_point(study: Study, optimizer: str) -> Params:

@@ -177,7 +177,7 @@ def _marks(report: SweepReport) -> list[str]:
     is_confirmed = report.confirmation is not None and report.confirmation.winner is not None
     said = "winner by fresh seeds" if is_confirmed else "best of the search"
     if report.errors.by_trial:
-        others = sum(map(report.is_alike, report.results)) - 1
+        others = sum(_mark(report, each) == ALIKE for each in report.results)
         within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
         said += f" · {within} within one standard error of the best score (± {report.errors.source})"
     lines = [f"{WINNER} {said}"]
@@ -223,5 +223,5 @@ def _print_failures(console: Console, report: SweepReport) -> None:
     """Print why trials failed or are not ranked, once per cause."""
     groups = failure_groups(report.results)
     for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
-        where = f"\n  The traceback is error.txt of run {group.run_id}." if group.status is Status.FAILED else ""
+        where = f"\n  The traceback is error.txt of run {group.run_id}." if group.has_traceback else ""
         console.print(Text(f"{line}{where}", style="yellow"), soft_wrap=True)

@@ -18,6 +18,7 @@ import psutil
 
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store.retry import retry_call
+from nightune.tuning.analysis.failures import CRASHED
 
 MAX_ATTEMPTS = 3
 ENGINE_CHOICE = "engine choice"  # recorded like a trial: it trains two of the trials for a step
@@ -41,7 +42,7 @@ class Crash:
     def message(self) -> str:
         """The message for the user: the limit that the trial exceeded, or the cause and number of its crashes."""
         times = "" if self.count == 1 else f" {self.count} times"
-        return self.reason if self.is_final and self.count == 1 else f"crashed its process{times}: {self.reason}"
+        return self.reason if self.is_final and self.count == 1 else f"{CRASHED}{times}: {self.reason}"
 
     @property
     def attempt(self) -> str:

@@ -197,18 +197,18 @@ class TrialRunner:
 
     def _train(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
         """Train the trial; retry if the host is out of memory: another process may have used it for a while."""
-        started_at, text = time.monotonic(), ""
+        started_at, text, traceback = time.monotonic(), "", ""
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 with interrupts_raised():
                     return self._train_once(trial, engine, log, checkpoint)
             except MemoryError as error:
-                text = str(error)
+                text, traceback = str(error), describe(error, self._setting.study.path.parent).traceback
             # Outside the handler: its traceback keeps the arrays of the failed attempt alive.
             gc.collect()
             logger.warning("trial %d · out of memory · attempt %d of %d", trial.number, attempt, MAX_ATTEMPTS)
         message = f"MemoryError: {text or 'the host is out of memory'}, {MAX_ATTEMPTS} times"
-        return TrainedTrial(_failed(trial, message, seconds=time.monotonic() - started_at))
+        return TrainedTrial(_failed(trial, message, seconds=time.monotonic() - started_at, traceback=traceback))
 
     def _train_once(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
         from nightune.models.engines.memory import peaks  # noqa: PLC0415 - Keras

@@ -26,7 +26,7 @@ from nightune.tasks.workers.cuts import cohort_size, next_graph_key
 from nightune.tasks.workers.job import Job, Trained
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.errors import SweepFailedError
-from nightune.tuning.trial import Trial, TrialResult
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 logger = logging.getLogger("nightune")
 
@@ -224,9 +224,11 @@ class Feed:
     def _record(self, worker: Place, sent: _Sent, trained: Trained) -> None:
         setting, budget = self._setting, self._setting.budget
         ours = {trial.key: trial for trial in sent.trials}  # not a second copy of each
-        results = {each.trial.key: replace(each, trial=ours[each.trial.key]) for each in trained.results}
+        came = [replace(each, trial=ours[each.trial.key]) for each in trained.results]
+        results = {each.trial.key: each for each in came}
         self._keep(results)
-        self._halted_in.update(dict.fromkeys(results, worker.name))
+        self._announced.difference_update(results)
+        self._halted_in.update({each.trial.key: worker.name for each in came if each.status is Status.NOT_PROMOTED})
         add_compilation(setting.store, setting.sweep, trained.compilation)
         self._put_back(sent, [trial for trial in sent.trials if trial.key not in results])
         if budget is not None:

@@ -22,6 +22,8 @@ DASK: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "30s",
     "distributed.admin.tick.limit": "1h",  # a warning of Dask's where the interpreter was busy
+    "distributed.admin.low-level-log-length": 100,  # entries of its logs, of which some hold the job that was sent
+    "distributed.admin.log-length": 100,
 }
 LOOPBACK = "127.0.0.1"
 

@@ -1,6 +1,7 @@
 """What ends with what: an aborting trial, a stopped command, a killed flow. No trial is lost or doubled."""
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from tests.flows.conftest import Command, command_line
 
 pytestmark = [pytest.mark.nights, pytest.mark.usefixtures("store_root")]
+
+ADDRESSES_KIB = 9_000_000  # that every process may reserve: TensorFlow takes more than half of them
 
 POISON = """
 import os, sys
@@ -52,6 +55,19 @@ def test_a_trial_that_aborts_its_worker_three_times_fails_alone(
     assert done.stderr.count("SIGABRT · attempt") == 2
     assert statuses(store_root) == ["completed", "completed", "completed", "failed"]
     assert list((store_root / "locks").glob("*.json")) == []
+
+
+def test_a_trial_for_which_a_limit_leaves_no_memory_fails_alone(store_root: Path, small_study: Path) -> None:
+    poison(small_study)
+    builder = small_study.parent / "poison.py"
+    builder.write_text(POISON.replace("os.abort()", f"bytearray({2 * ADDRESSES_KIB} * 1024)"))
+    command = shlex.join(command_line("tune", small_study, "--engine", "fit", "--workers", "2"))
+    limited = ["bash", "-c", f"ulimit -v {ADDRESSES_KIB}; exec {command}"]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("out of memory · attempt") == 3
+    assert "ulimit -v" in done.stderr  # the report has no pictures, and is drawn
+    assert statuses(store_root) == ["completed", "completed", "completed", "failed"]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,15 @@ def test_the_winner_is_in_full_below_and_not_confirmed_until_fresh_seeds_say_so(
     assert not any("nightune promote" in line for line in lines)
 
 
+def test_the_legend_counts_the_marked_trials_where_another_one_won_by_fresh_seeds() -> None:
+    scores = {0: (0.98, 0.99), 3: (0.80, 0.81)}
+    finalists = [Finalist(n, str(n), f"run-{n}", 0.97, each, 10, 1.0) for n, each in scores.items()]
+    held = confirm(finalists, "maximize", "parameters", 0.95, seed=0)
+    lines = printed(replace(REPORT, confirmation=held))
+    assert [line[:1] for line in lines if line[5:].startswith("  0.")] == ["=", "=", "*"]
+    assert any("2 more" in line for line in lines)
+
+
 def test_a_sweep_without_a_result_prints_no_winner() -> None:
     lines = printed(replace(REPORT, results=RESULTS[-1:]))
     assert not any(line.startswith("*") or "in full" in line for line in lines)

@@ -33,10 +33,11 @@ def test_an_unknown_model_is_reported() -> None:
     assert "Traceback" not in done.output
 
 
-def test_a_list_of_an_unknown_model_names_it() -> None:
-    done = run("models", "flowers")
+@pytest.mark.parametrize("model", ["flowers", "studies/flowers.toml"])
+def test_a_list_of_an_unknown_model_names_it(model: str) -> None:
+    done = run("models", model)
     assert done.exit_code == 3
-    assert "flowers: no such registered model" in done.output
+    assert f"{model}: no such registered model" in done.output
     assert "nightune promote STUDY" in done.output
 
 

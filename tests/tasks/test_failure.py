@@ -10,8 +10,9 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
+from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.trial.failure import describe
-from nightune.tuning.analysis.failures import failure_groups
+from nightune.tuning.analysis.failures import FailureGroup, failure_groups
 from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
 
@@ -81,3 +82,11 @@ def test_trials_with_the_same_error_are_one_group(trial: Trial) -> None:
     groups = failure_groups([*results, result_of(trial)])
     assert [(group.trials, group.run_id) for group in groups] == [((2, 4), "run 2"), ((1,), "run 1")]
     assert groups[0].message == "units: 7 and 9.5 differ"
+
+
+def test_only_an_error_that_was_raised_has_a_traceback() -> None:
+    crashes = [Crash(0, 3, "SIGKILL", is_final=True), Crash(1, 1, "over its time limit", is_final=True)]
+    messages = [*(crash.message for crash in crashes), "MemoryError: no 8 GiB, 3 times"]
+    groups = [FailureGroup(message, "run", (0,)) for message in messages]
+    assert [group.has_traceback for group in groups] == [False, False, True]
+    assert not FailureGroup("parameters: 9 of 8", "run", (0,), Status.OVER_LIMIT).has_traceback

@@ -62,6 +62,19 @@ def test_a_server_that_is_no_store_is_said(of_interface: int, is_store: bool) ->
         server.shutdown()
 
 
+def test_a_slow_import_is_not_taken_for_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = threading.Event()
+
+    def slowly(_address: str) -> None:
+        time.sleep(0.2)
+        imported.set()
+
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "prepare_request", slowly)
+    monkeypatch.setattr(module, "_fault", lambda _: "" if imported.is_set() else "not imported")
+    require_answer("http://mlflow.example")
+
+
 def test_a_name_that_is_looked_up_for_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     monkeypatch.setattr(module, "LIMIT_SECONDS", 0.1)

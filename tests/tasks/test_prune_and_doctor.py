@@ -1,17 +1,20 @@
 """Only checkpoints of inferior trials are pruned; a store can be checked, repaired and moved."""
 
+import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from nightune.tasks import doctor
 from nightune.tasks.doctor import examine, repair
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError
 from nightune.tasks.tracking.store.lock import study_lock
-from nightune.tasks.tracking.store.names import CHECKPOINT, MLFLOW_PARENT
+from nightune.tasks.tracking.store.names import CHECKPOINT, LEASE, MLFLOW_PARENT
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
@@ -116,6 +119,24 @@ def test_work_of_a_running_process_is_left_alone(store: Store, sweep: Sweep, dat
     TrialLog(store, sweep, trial, {}, data).open()
     with study_lock(store, "flowers"):
         assert [finding for finding in examine(store) if not finding.is_well] == []
+
+
+def test_work_of_another_machine_and_of_other_programs_is_left_alone(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
+) -> None:
+    others = MlflowClient(store.tracking_uri)
+    others.create_run(others.create_experiment("not a study"))
+    log = TrialLog(store, sweep, trial, {}, data)
+    log.open()
+    lease = {"token": "theirs", "host": "other", "process": 1, "beat": time.time()}
+    client(store).set_experiment_tag(sweep.experiment_id, LEASE, json.dumps(lease))
+    assert [finding for finding in examine(store) if not finding.is_well] == []
+    client(store).set_experiment_tag(sweep.experiment_id, LEASE, "")
+    found = [finding for finding in examine(store) if not finding.is_well]
+    assert [finding.subject for finding in found] == ["flowers"]
+    with study_lock(store, "flowers"), pytest.raises(StudyBusyError, match="running"):
+        repair(found)
+    assert client(store).get_run(log._run_id).info.status == "RUNNING"
 
 
 def test_a_lost_checkpoint_is_found_and_a_pruned_one_is_not_lost(store: Store, results: list[TrialResult]) -> None:

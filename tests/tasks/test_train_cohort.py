@@ -177,4 +177,5 @@ def test_a_trial_that_runs_out_of_memory_is_tried_three_times_and_the_others_are
     assert [str(result.status) for result in results] == ["completed", status, "completed"]
     assert len(tries) == 3
     assert results[1].message == ("" if status == "completed" else "MemoryError: no 8 GiB, 3 times")
+    assert ("no 8 GiB" in results[1].traceback) == (status == "failed")
     assert f"out of memory · attempt {min(times, 3)} of 3" in caplog.text

@@ -11,6 +11,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.train_cohorts import train_cohorts
+from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.trial.hopeless import counted
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.errors import SweepFailedError
@@ -74,7 +75,16 @@ def test_the_other_trials_are_trained_where_another_graph_key_succeeds(train: Ca
     assert trained == [0, 1, 2, 5, 6, 3, 4]
 
 
-@pytest.mark.parametrize("cause", ["TrialLimitError: over its time limit", "took its process down: SIGKILL"])
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "TrialLimitError: over its time limit",
+        Crash(0, 3, "SIGKILL, perhaps out of memory", is_final=True).message,
+        Crash(0, 1, "over its memory limit: the process uses 9.0 GiB", is_final=True).message,
+        "ResourceExhaustedError: OOM when allocating tensor with shape[8]",
+        "JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory",
+    ],
+)
 def test_failures_by_a_trials_own_size_do_not_end_the_sweep(train: Callable[..., list[int]], cause: str) -> None:
     assert train([trials_of("adam", range(5))], lambda trial: cause) == [0, 1, 2, 3, 4]
 

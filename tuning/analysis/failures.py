@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from nightune.tuning.trial import Status, TrialResult
 
 FAILURES_ALIKE = 3  # trials, after which a sweep without any success ends
-OF_ONE_TRIAL = ("TrialLimitError", "MemoryError", "took its process down")  # larger trials fail so, smaller ones do not
+CRASHED = "crashed its process"  # begins the message of a trial whose process died, as a rule for lack of memory
+OVER = "over its"  # that of one whose process was ended because the trial, over a limit, did not end by itself
+OF_ONE_TRIAL = (CRASHED, OVER, "TrialLimitError", "MemoryError", "ResourceExhaustedError")  # smaller trials succeed
+OUT_OF_DEVICE_MEMORY = "RESOURCE_EXHAUSTED"  # JAX' word
 
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
@@ -20,6 +23,11 @@ class FailureGroup:
     run_id: str
     trials: tuple[int, ...]
     status: Status = Status.FAILED
+
+    @property
+    def has_traceback(self) -> bool:
+        """Whether the run has one: an error was raised, and its process outlived it."""
+        return self.status is Status.FAILED and not self.message.startswith((CRASHED, OVER))
 
 
 def failure_groups(results: Sequence[TrialResult]) -> list[FailureGroup]:
@@ -37,13 +45,14 @@ def failure_groups(results: Sequence[TrialResult]) -> list[FailureGroup]:
 def common_failure(results: Sequence[TrialResult]) -> TrialResult | None:
     """Return the first of the results if there are three or more and all failed with one cause; else None.
 
-    Trials over a limit have no common cause: it lies in their own size.
+    Trials that are over a limit, or for which memory is short, have no common cause: it lies in their own size.
     """
     if len(results) < FAILURES_ALIKE or any(result.status is not Status.FAILED for result in results):
         return None
     first = min(results, key=lambda result: result.trial.number)
     is_alike = len({failure_signature(result.message) for result in results}) == 1
-    return first if is_alike and not first.message.startswith(OF_ONE_TRIAL) else None
+    is_of_one_trial = first.message.startswith(OF_ONE_TRIAL) or OUT_OF_DEVICE_MEMORY in first.message
+    return first if is_alike and not is_of_one_trial else None
 
 
 def failure_lines(groups: Sequence[FailureGroup], shown: int = 10) -> list[str]:

@@ -1,6 +1,7 @@
 """The figures of the report as pictures without a browser: for notebooks, and for pages that run no script."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from nightune.tasks.reporting.night.charts_library import VEGA_LITE, vl_convert_
 from nightune.tasks.reporting.night.measure import Spec
 
 SUFFIXES = (".svg", ".png")
+ADDRESSES_GIB = 96  # that V8 may reserve, 64 at once, beside those of TensorFlow; with fewer it ends the process
 PNG_COLOURS = 128
 MARGIN = 8  # pixels: fonts are wider than the library measures them
 WIDTH, PANEL_WIDTH = 640, 360  # pixels of a figure, and of one of those that share an axis
@@ -30,7 +32,7 @@ class Still:
     @cached_property
     def svg(self) -> str:
         """The figure as an SVG picture."""
-        text: str = vl_convert_module().vegalite_to_svg(dict(self.spec), vl_version=VEGA_LITE)
+        text: str = _drawing_module().vegalite_to_svg(dict(self.spec), vl_version=VEGA_LITE)
         return text
 
     @cached_property
@@ -38,7 +40,7 @@ class Still:
         """The figure as a PNG picture, as wide as its specification says: MLflow's pages scale none."""
         from PIL import Image  # noqa: PLC0415 - only stills need it
 
-        drawn = vl_convert_module().vegalite_to_png(dict(self.spec), vl_version=VEGA_LITE)
+        drawn = _drawing_module().vegalite_to_png(dict(self.spec), vl_version=VEGA_LITE)
         packed = BytesIO()  # a tenth of the bytes that were drawn
         Image.open(BytesIO(drawn)).convert("RGB").quantize(PNG_COLOURS).save(packed, "PNG", optimize=True)
         return packed.getvalue()
@@ -64,6 +66,28 @@ def refuse_other_picture(file: Path, key: str) -> None:
     """Raise InputError unless the file's suffix is of a picture that can be written."""
     if file.suffix.lower() not in SUFFIXES:
         raise InputError(key, f"{file.name} is no {' or '.join(SUFFIXES)} file; give it one of these suffixes")
+
+
+def _drawing_module() -> Any:
+    """Return the package that draws pictures; InputError where it is missing, or would end the process."""
+    allowed = _address_space() / 2**30
+    if allowed < ADDRESSES_GIB:
+        raise InputError(
+            "report",
+            f"pictures need {ADDRESSES_GIB} GiB of address space, of which hardly any is used, and `ulimit -v` allows "
+            f"{allowed:.1f} GiB; draw them where it is not set, or limit the memory by a control group",
+        )
+    return vl_convert_module()
+
+
+def _address_space() -> float:
+    """Return the address space in bytes that this process may have; infinite without a limit."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return math.inf
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
 def still(spec: Spec, style: str, trials: list[Spec]) -> Still:

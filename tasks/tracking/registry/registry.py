@@ -17,6 +17,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.vocabulary import listing, suggestion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+NO_MODEL = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second one of a study's path, given as a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +259,7 @@ def _aliases(store: Store, model: str) -> dict[int, tuple[str, ...]] | None:
     try:
         held: dict[str, Any] = client(store).get_registered_model(model).aliases
     except RefusedRequestError as error:
-        if error.code == "RESOURCE_DOES_NOT_EXIST":
+        if error.code in NO_MODEL:
             return None
         raise
     return _by_version(held)

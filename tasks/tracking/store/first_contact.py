@@ -6,15 +6,20 @@ Only a store that was reached before is waited for (retry.py).
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nightune.settings import read_settings
-from nightune.tasks.http import request_status
+from nightune.tasks.http import prepare_request, request_status
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import in_one_line, masked
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 CONNECT_SECONDS = 3.0
-LIMIT_SECONDS = 4.0  # in all: looking up a name has no limit of its own
+LIMIT_SECONDS = 10.0  # in all: looking up a name has no limit of its own, and a busy server takes seconds to answer
 SERVERS = ("http://", "https://")
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -29,6 +34,7 @@ def require_answer(tracking_uri: str) -> None:
     settings = read_settings()
     if tracking_uri in _reached or settings.supervisor is not None or settings.served_by is not None:
         return
+    _prepare(tracking_uri)
     fault = _within_limit(lambda: _fault(tracking_uri))
     if not fault and _names_a_database_host(tracking_uri):
         fault = _within_limit(lambda: _refusal(tracking_uri), "")
@@ -39,6 +45,20 @@ def require_answer(tracking_uri: str) -> None:
             "address, or unset the variable to use the store in the folder."
         )
     _reached.add(tracking_uri)
+
+
+def _prepare(tracking_uri: str) -> None:
+    """Import what the question needs: seconds on a busy machine, which are no delay of the store's.
+
+    A process that ends while a thread of it imports, or reads certificates, may be ended by a segmentation fault.
+    """
+    if tracking_uri.startswith(SERVERS):
+        prepare_request(tracking_uri)
+    elif _names_a_database_host(tracking_uri):
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - takes a moment; most stores are files or servers
+
+        with suppress(SQLAlchemyError, ImportError):  # `_refusal` reports it
+            _engine(tracking_uri)
 
 
 def _fault(tracking_uri: str) -> str:
@@ -73,17 +93,23 @@ def _names_a_database_host(tracking_uri: str) -> bool:
 
 def _refusal(tracking_uri: str) -> str:
     """Say why a database does not let us in, such as a wrong password; empty if it does, or cannot be asked."""
-    from sqlalchemy import create_engine  # noqa: PLC0415 - takes a moment, and most stores are files or servers
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
 
     try:
-        create_engine(tracking_uri, poolclass=NullPool).connect().close()
+        _engine(tracking_uri).connect().close()
     except SQLAlchemyError as error:
         return in_one_line(error)
     except ImportError:
         return ""  # require_database names the driver
     return ""
+
+
+def _engine(tracking_uri: str) -> "Engine":
+    """Return what connects to a database, with its driver imported."""
+    from sqlalchemy import create_engine  # noqa: PLC0415 - as above
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+
+    return create_engine(tracking_uri, poolclass=NullPool)
 
 
 def _within_limit(question: Callable[[], str], without_answer: str = "no answer") -> str:

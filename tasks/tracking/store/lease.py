@@ -82,6 +82,12 @@ def _take(client: Any, experiment_id: str, study_name: str, pace: Pace) -> Lease
     return mine
 
 
+def is_leased(client: Any, experiment_id: str, pace: Pace | None = None) -> bool:
+    """Return whether a live process holds the study, on any machine; nothing is written."""
+    held = read_lease(client, experiment_id)
+    return held is not None and _is_alive(held, lambda: read_lease(client, experiment_id), pace or Pace())
+
+
 def read_lease(client: Any, experiment_id: str) -> Lease | None:
     """Return the stored lease, expired or not; None if the study is free."""
     text = client.get_experiment(experiment_id).tags.get(names.LEASE, "")

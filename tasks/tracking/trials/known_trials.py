@@ -52,7 +52,8 @@ class KnownTrials:
         """Add a trial that this command has trained or copied, or trained further; no replicate or audit."""
         if result.trial.is_searched:
             key = result.trial.key
-            self._results[key] = replace(result, curves={}, traceback="")
+            is_small = not (result.curves or result.traceback)
+            self._results[key] = result if is_small else replace(result, curves={}, traceback="")
             self._added.add(key)
 
     def unfinished(self, trials: Iterable[Trial]) -> dict[str, Any]:
