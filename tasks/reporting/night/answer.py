@@ -68,7 +68,8 @@ def answer(night: Night, study_file: str) -> list[str]:
 
 def _without_winner(night: Night) -> str:
     if not night.trials:
-        return "No trial has ended yet"
+        ended = night.sweep.ended_by
+        return f"No trial fits into search.{ended}" if ended else "No trial has ended yet"
     counts = status_counts(night.results)
     bad = [f"{counts[status]} {status_text(night, status)}" for status in UNRANKED if counts[status]]
     said = f"{' and '.join(bad)} of {counted(len(night.trials), 'trial')}" if bad else f"{_progress(night)}"
