@@ -14,7 +14,13 @@ from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
 from nightune.settings import read_settings
 from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
-from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules, with_rules
+from nightune.tasks.confirm_finalists import (
+    confirm_finalists,
+    finalists,
+    has_finalists,
+    missing_replicates,
+    with_rules,
+)
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
 from nightune.tasks.first_points import begun_by, choose_first_points
@@ -215,8 +221,8 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
 
 
 def confirm(setting: Setting) -> Confirmation | None:
-    """Train the missing replicates of the finalists and choose the winner; None if the study confirms none."""
-    if rules(setting).finalists == 0:
+    """Train the missing replicates of the finalists and choose the winner; None if there are none."""
+    if not has_finalists(setting):
         return None
     setting = with_rules(setting)
     with stage(CONFIRMATION):

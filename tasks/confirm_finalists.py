@@ -47,6 +47,11 @@ def rules(setting: Setting) -> Confirming:
     return section.after(sweep.planned_trials, sweep.confirming)
 
 
+def has_finalists(setting: Setting) -> bool:
+    """True if the study confirms the best trials, and one has a finite result."""
+    return rules(setting).finalists > 0 and any(result.is_ranked for result in setting.finished())
+
+
 def with_rules(setting: Setting) -> Setting:
     """Return the setting with what its confirmation begins with, which is recorded once.
 

@@ -21,7 +21,7 @@ from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.rounds import as_settled
-from nightune.tuning.study.search_section import MODEL_METHODS, SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import question_of
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, TrialResult, Value
@@ -82,7 +82,7 @@ def read_earlier(setting: Setting) -> Earlier:
     With several objectives none of other data: how far its losses lie from today's is known of the first one alone.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    if study.search.method not in MODEL_METHODS:
+    if study.search.row.proposer is None:
         return Earlier()
     same: list[Observation] = []
     other: list[Observation] = []

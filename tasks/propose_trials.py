@@ -18,7 +18,6 @@ from nightune.tuning.search.expectation import expectations
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import begun_with, is_expected, proposed_by
-from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Expectation, Params, Trial, Value, trial_key
 
@@ -131,7 +130,7 @@ def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50, first: 
     `first` are the points that it begins with. Points with contradictions are omitted. Where a model proposes trials,
     points at random stand in for them, many enough to have every option that is not rare.
     """
-    drawn = max(study.trial_count, STAND_INS) if study.search.method in MODEL_METHODS else study.trial_count
+    drawn = max(study.trial_count, STAND_INS) if study.search.row.proposer is not None else study.trial_count
     points = begun_with(first, study.draw(study.space, drawn, [], study.sweep_seed(sweep_number)))
     recipes: list[Recipe] = []
     for number, point in enumerate(points):

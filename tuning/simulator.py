@@ -7,10 +7,9 @@ from itertools import count
 
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation, observed
-from nightune.tuning.search.proposals import PROPOSERS
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
-from nightune.tuning.study.rounds import bracket_points, is_proposed, settled
+from nightune.tuning.study.rounds import bracket_points, proposer_of, settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Status, Trial, TrialResult, Value
 from nightune.vocabulary import sign_of
@@ -121,12 +120,12 @@ def _points(
     taken: Sequence[Params],
 ) -> list[dict[str, Value]]:
     """Return the points of a bracket: as a sweep has them, or of those that were recorded and not yet taken."""
-    is_by_model = is_proposed(search, bracket)
+    proposer = proposer_of(search, bracket)
     if bank.points is None:
-        return bracket_points(search, bank.space, bracket, observations, seed, () if is_by_model else first)
-    propose = PROPOSERS[search.method] if is_by_model else gaussian_process  # which draws without observations
-    seen = observations if is_by_model else ()
-    begun = [] if is_by_model else [dict(point) for point in first[bracket.first :][: bracket.trials]]
+        return bracket_points(search, bank.space, bracket, observations, seed, () if proposer else first)
+    propose = proposer or gaussian_process  # which draws without observations
+    seen = observations if proposer else ()
+    begun = [] if proposer else [dict(point) for point in first[bracket.first :][: bracket.trials]]
     left = [point for point in bank.points if point not in taken and point not in begun]
     return [*begun, *propose(bank.space, seen, (), bracket.trials - len(begun), (*seed, bracket.first), left)]
 

@@ -43,9 +43,7 @@ def print_next_steps(
     study = shlex.quote(str(study_file))
     console.print("\nWhat to do next", style="bold")
     if report.best is None:
-        _print(console, "  No trial gave a finite result. Read the messages above, correct the cause, then run:")
-        _print(console, f"    nightune check {study}\n    nightune tune {study}")
-        _print(console, f"  {RETRY}")
+        _print_correction(console, report, study)
         _print_page(console, page)
         return
     steps: list[Step] = [
@@ -69,6 +67,17 @@ def print_next_steps(
     _print(console, f"  {best}")
     if report.standing is Standing.CHAMPION:
         print_use(console, report.study, address, _request_of(report.sweep.data_version))
+
+
+def _print_correction(console: Console, report: SweepReport, study: str) -> None:
+    """Print what a sweep without a best trial needs: more room for a search that ended before its first trial."""
+    if report.sweep.ended_by and not report.results:
+        _print(console, f"  No trial fits into search.{report.sweep.ended_by}. Set more, or remove the key, then run:")
+        _print(console, f"    nightune tune {study}")
+        return
+    _print(console, "  No trial gave a finite result. Read the messages above, correct the cause, then run:")
+    _print(console, f"    nightune check {study}\n    nightune tune {study}")
+    _print(console, f"  {RETRY}")
 
 
 def print_after_promotion(

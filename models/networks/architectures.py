@@ -28,13 +28,14 @@ from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
 from nightune.models.networks.sequence_architecture import sequence
 from nightune.models.serving.input_trees import ShapeTree, is_several, map_arrays
-from nightune.models.techniques.keys import Key
+from nightune.models.techniques.keys import NO_VALUE, Key, NoValue
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
 from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
 
 GIVEN = ("input_shape", "output_size", "training_inputs", "vocabulary_sizes")
 NO_VOCABULARIES: Mapping[str, int] = types.MappingProxyType({})
+UNIONS = (typing.Union, types.UnionType)  # int | None, Optional[int]
 
 
 def mlp(
@@ -107,7 +108,7 @@ def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
     function = _find(name, folder)
     hints = _hints(function)
     return {
-        parameter.name: _as_key(hints.get(parameter.name, parameter.annotation), _plain(parameter.default))
+        parameter.name: _key_of(parameter, hints)
         for parameter in _parameters(function)
         if parameter.name not in GIVEN and _is_plain(_plain(parameter.default))
     }
@@ -240,19 +241,29 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+def _key_of(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Key:
+    hint = hints.get(parameter.name, parameter.annotation)
+    if hint is inspect.Parameter.empty and parameter.default is None:
+        hint = str | None  # the default alone tells no type: a text is not excluded
+    return _as_key(hint, _plain(parameter.default))
+
+
 def _as_key(hint: Any, default: Any) -> Key:
+    """Return the key of a parameter. If it may be None, that is "none" in a study, unless it may be a text as well."""
     if typing.get_origin(hint) is Annotated:
         stated = [note for note in hint.__metadata__ if isinstance(note, Key)]
         return replace(stated[0], default=default) if stated else _as_key(hint.__origin__, default)
+    alternatives = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else ()
+    if types.NoneType in alternatives:
+        others = [each for each in alternatives if each is not types.NoneType]
+        key = _as_key(typing.Union[tuple(others)], default)  # noqa: UP007 - of types that are known at run time
+        no_value: NoValue = "text" if NO_VALUE in key.options else "unclear" if str in others else "None"
+        return replace(key, no_value=no_value)
     if typing.get_origin(hint) is Literal:
         return Key("option", default, options=typing.get_args(hint))
     if hint is inspect.Parameter.empty and default is not None:
         hint = type(default)
-    is_number = typing.get_origin(hint) in (typing.Union, types.UnionType) and set(typing.get_args(hint)) == {
-        int,
-        float,
-    }
-    if hint is float or is_number:
+    if hint is float or set(alternatives) == {int, float}:
         return Key("float", float(default) if isinstance(default, int) else default)
     kinds: dict[Any, KeyKind] = {bool: "boolean", int: "integer"}
     return Key(kinds.get(hint, "any"), default)
@@ -272,7 +283,7 @@ def _plain(default: Any) -> Any:
 
 
 def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspect.BoundArguments:
-    parameters = _parameters(function)
+    parameters, hints = _parameters(function), _hints(function)
     names = [parameter.name for parameter in parameters]
     for name in values:
         if name not in names and name not in GIVEN:
@@ -281,4 +292,6 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
             raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
+        if chosen.get(parameter.name) == NO_VALUE and _key_of(parameter, hints).no_value == "None":
+            chosen[parameter.name] = None
     return inspect.BoundArguments(inspect.signature(function), chosen)

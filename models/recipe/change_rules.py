@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from nightune.models.techniques.keys import NO_VALUE
 from nightune.models.techniques.optimizers.optimizers import ALLOWED_SCHEDULES
 from nightune.vocabulary import CHANGEABLE, DROPOUT
 
@@ -29,10 +30,11 @@ def changes_are_of_numbers_that_nothing_else_sets(recipe: "Recipe") -> str | Non
 
 def _changed_graph(recipe: "Recipe", changes: Mapping[str, Mapping[str, float]]) -> str | None:
     """Return a change from or to the value at which a param's graph is another one; None if there is none."""
+    dropout = recipe.model.get("dropout")
     held = {
         "penalty.label_smoothing": recipe.penalty.label_smoothing,
         "one_minus_momentum": recipe.optimizer.one_minus_momentum,
-        DROPOUT: recipe.model.get("dropout", 0.0),
+        DROPOUT: 0.0 if dropout in (None, NO_VALUE) else dropout,
     }
     for epoch, table in changes.items():
         for name, value in table.items():

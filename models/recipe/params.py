@@ -12,7 +12,7 @@ from nightune.models.recipe.rules import RecipeError, refuse_contradictions
 from nightune.models.techniques import losses, precision
 from nightune.models.techniques.batch_sizes import keys as batch_size_keys
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
-from nightune.models.techniques.keys import Key, is_by_head
+from nightune.models.techniques.keys import NO_VALUE, Key, is_by_head
 from nightune.models.techniques.learning_rates import keys as learning_rate_keys
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
 from nightune.models.techniques.losses import TrainingSettings
@@ -173,7 +173,7 @@ def _native(name: str, key: Key, value: Any) -> Any:
         return {epoch: _flat_numbers(value[epoch]) for epoch in sorted(value, key=int)}
     if isinstance(value, Mapping) and (key.is_by_head or is_by_head(value)):
         return {head: _native(name, replace(key, is_by_head=False), value[head]) for head in sorted(value)}
-    if key.kind in ("float", "integer"):
+    if key.kind in ("float", "integer") and value != NO_VALUE:
         return float(value) if key.kind == "float" else int(value)
     if key.kind == "numbers":
         return [float(each) for each in value]

@@ -4,11 +4,14 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import CHANGEABLE, DROPOUT, KeyKind, flat_table, listing, name_given_twice, suggestion
 
 NO_NAMES = "none"  # of a key whose values are names
+NO_VALUE = "none"  # in a study, whose format has no None, of a parameter that may be None
+NoValue = Literal["text", "None", "unclear"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Key:
     is_by_head: bool = False  # of several heads a table may give each a value: { NAME = value }
     is_open: bool = False  # an option may also be a user's own path/to/file.py:function
     is_silent: bool = False  # a trial's params contain it only where it differs from its default
+    no_value: NoValue = "text"  # what "none" is: that text, Python's None, or either of them
     is_kept_if_given: bool = False  # of a silent key: or where a study gives it
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
@@ -39,6 +43,8 @@ class Key:
         """Return the problem of a value, or None. The caller suggests the nearest of the `options`."""
         if self.is_by_head and isinstance(value, Mapping):
             return self._table_problem(value)
+        if self.no_value != "text" and value == NO_VALUE:
+            return None if self.no_value == "None" else f"{value!r} may be that text or Python's None"
         if self.kind == "option":
             is_own = self.is_open and isinstance(value, str) and is_reference(value)
             return None if is_own or value in self.options else f"unknown {value!r}"
@@ -65,6 +71,13 @@ class Key:
     @property
     def allowed(self) -> str:
         """The allowed values in words, for an error message."""
+        if self.no_value == "unclear":
+            return 'allowed: any value; for None, annotate it as Literal["a", "b"] | None, and for the text as str'
+        none = {"None": f', or "{NO_VALUE}" for None'}.get(self.no_value, "")
+        return f"{self._allowed}{none}"
+
+    @property
+    def _allowed(self) -> str:
         if self.kind == "option":
             own = ["or path/to/file.py:function"] if self.is_open else []
             return "known: " + ", ".join([*map(str, self.options), *own]) + self._by_head
@@ -156,6 +169,7 @@ DROPOUT_RATE = Key("float", low=0.0, high=1.0, is_open_high=True)  # also of fun
 
 # By kind of key.
 _ALLOWED = {
+    "any": "any value",
     "boolean": "true, false",
     "head_weights": "a table of heads and numbers from 0, such as { digit = 1, ink = 0.3 }",
     "changes": "a table of epochs from 2 and their values, such as { 5 = { learning_rate.peak = 0.001 } }",

@@ -1,7 +1,6 @@
 """Save snapshots of a long trial with its run, and resume from the newest one of an earlier process."""
 
 import logging
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -31,9 +30,6 @@ class SnapshotPlan:
 
     runs: Mapping[str, str]  # trial key → ID of the run with its snapshots
     seconds: float  # minimum training time between two snapshots
-
-
-NO_SNAPSHOTS = SnapshotPlan({}, math.inf)
 
 
 def plan_snapshots(unfinished: Mapping[str, Any]) -> SnapshotPlan:

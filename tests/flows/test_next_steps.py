@@ -29,6 +29,14 @@ def steps(sweep: Sweep = SWEEP, **fields: Any) -> str:
     return console.export_text()
 
 
+def test_a_search_that_ended_before_its_first_trial_needs_more_room() -> None:
+    text = steps(replace(SWEEP, ended_by="hours = 0.001", planned_trials=0), results=())
+    assert "search.hours = 0.001" in text
+    assert "nightune tune 'my study.toml'" in text
+    assert "--retry-failed" not in text
+    assert "--retry-failed" in steps(results=())
+
+
 def test_a_random_search_is_continued_with_new_points() -> None:
     text = steps()
     assert "nightune tune 'my study.toml' --fresh" in text

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from nightune.models.errors import InputError
-from nightune.models.networks.architectures import architecture_keys, build_model
+from nightune.models.networks.architectures import architecture_keys, bound_arguments, build_model
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.recipe.params import resolve
 from nightune.models.training.seeds import Seeds, seed_dropout
 
 OF_ARRAYS = ("mlp", "cnn", "sequence")
@@ -173,6 +174,40 @@ def test_annotations_written_as_texts_are_read_too(tmp_path: Path) -> None:
     )
     keys = architecture_keys("texts.py:build", tmp_path)
     assert {name: key.kind for name, key in keys.items()} == {"width": "integer", "rate": "float"}
+
+
+def test_none_is_no_value_of_a_parameter_that_may_be_none(user_model: UserModel, tmp_path: Path) -> None:
+    name = user_model(
+        """
+from typing import Literal, Optional
+
+def build(input_shape, output_size, width: int | None, rate: Optional[float] = 0.5,
+          norm: Literal["batch"] | None = None, mode: Literal["none"] | None = None): ...
+"""
+    )
+    keys = architecture_keys(name, tmp_path)
+    assert [keys[each].kind for each in ("width", "rate", "norm")] == ["integer", "float", "option"]
+    assert keys["width"].problem("none") is None
+    assert "whole" in keys["width"].allowed
+    assert "none" in keys["width"].allowed
+    assert keys["width"].problem("8")
+    assert keys["width"].problem(8.5)
+    assert keys["norm"].problem("layer")
+    chosen = dict.fromkeys(("width", "rate", "norm", "mode"), "none")
+    assert resolve({f"model.{key}": value for key, value in chosen.items()}, keys)["model.width"] == "none"
+    bound = bound_arguments(name, chosen, (5,), 3, tmp_path).arguments
+    assert [bound[key] for key in chosen] == [None, None, None, "none"]
+
+
+@pytest.mark.parametrize("parameter", ["norm: str | None = None", "norm=None"])
+def test_none_is_refused_where_it_may_be_a_text_or_no_value(
+    user_model: UserModel, tmp_path: Path, parameter: str
+) -> None:
+    name = user_model(f"def build(input_shape, output_size, {parameter}):\n    ...\n")
+    key = architecture_keys(name, tmp_path)["norm"]
+    assert key.problem("none")
+    assert "Literal" in key.allowed
+    assert key.problem("batch") is None
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest_spelling() -> None:

@@ -1,11 +1,12 @@
 """How many finalists a sweep confirms is settled once: by its trials, and as before where it had begun."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nightune.tasks.confirm_finalists import rules, with_rules
+from nightune.tasks.confirm_finalists import has_finalists, rules, with_rules
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.search_budget import replicates_after
 from nightune.tasks.setting import Setting
@@ -14,6 +15,7 @@ from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, read_sweep
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.sections import ConfirmationSection, PromotionSection
+from nightune.tuning.trial import Status
 from tests.tasks.nights import confirmation, log_trial
 
 
@@ -38,6 +40,15 @@ def test_the_number_of_finalists_is_recorded_with_the_first_confirmation(
     assert counts(again) == counts(with_rules(again)) == (3, 2)
     explicit = setting(store, sweep, data, ConfirmationSection(finalists=4))
     assert counts(explicit) == (4, 2)
+
+
+def test_a_sweep_without_a_finite_result_has_no_finalists(store: Store, sweep: Sweep, data: PreparedData) -> None:
+    assert not has_finalists(setting(store, sweep, data))
+    log_trial(store, sweep, data, 0, [math.nan], status=Status.DIVERGED)
+    assert not has_finalists(setting(store, sweep, data))
+    log_trial(store, sweep, data, 1, [0.5])
+    assert has_finalists(setting(store, sweep, data))
+    assert not has_finalists(setting(store, sweep, data, ConfirmationSection(finalists=0)))
 
 
 def test_a_search_of_many_trials_has_more_finalists_and_seeds(

@@ -128,4 +128,4 @@ def test_without_a_space_or_with_few_trials_nothing_is_said(subject: Night) -> N
         assert not any(name.startswith("along") or name == "importance" for name in page.json["specs"])
     equal = [replace(each, result=replace(each.result, objective=0.5)) for each in subject.trials]
     page = Page(draw_page(replace(subject, trials=tuple(equal)), Context("flowers.toml", "sqlite:///a.db")))
-    assert "told from chance" in page.text
+    assert "beyond chance" in page.text

@@ -17,7 +17,7 @@ from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.sweeps.origins import Origin
 from nightune.tasks.write_next_study import write_next_study
-from nightune.tuning.analysis.next_steps.steps import Change
+from nightune.tuning.analysis.next_steps.steps import Change, SweepFacts
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.trial import Params, Status, Trial, TrialResult
 from tests.tasks.nights import ACCURACY, Page, night
@@ -83,6 +83,20 @@ def without_sgd(params: Params) -> float:
 
 def advised(study: Path, score: Score) -> list[Advice]:
     return advice_of(swept(study, score), partial(problems_of, study_file=study))
+
+
+@pytest.mark.parametrize(
+    ("search", "has_rungs"),
+    [("", False), ('method = "gp"', False), ('method = "gp"\nsmallest_epochs = 3', True), ('method = "auto"', True)],
+)
+def test_the_rules_know_whether_trials_were_dropped_at_rungs(
+    study: Path, monkeypatch: pytest.MonkeyPatch, search: str, has_rungs: bool
+) -> None:
+    seen: list[SweepFacts] = []
+    monkeypatch.setattr("nightune.tasks.reporting.night.next_steps.next_steps", lambda facts: seen.append(facts) or [])
+    study.write_text(STUDY.replace("[search]\n", f"[search]\n{search}\n"), encoding="utf-8")
+    assert advised(study, by_rate) == []
+    assert [each.has_rungs for each in seen] == [has_rungs]
 
 
 def test_lines_stand_under_the_heading_that_the_study_has(study: Path) -> None:

@@ -188,6 +188,7 @@ def test_the_policy_allows_the_scripts_as_they_stand_in_the_page() -> None:
         (night([result(0, 0.5), result(1, 0.7)]), ("Trial 1 leads", "not judged yet"), {"strip", "history"}),
         (night([result(0, 0.5)]), ("Trial 0 leads", "One trial"), {"strip", "history"}),
         (night([], UNFINISHED), ("No trial has ended yet", "interrupted"), set()),
+        (night([], replace(ACCURACY, ended_by="hours = 0.001")), ("No trial fits", "hours = 0.001"), set()),
         (night([result(4, 0.5)], UNFINISHED), ("1 of 6 trials so far", "interrupted"), {"strip", "history"}),
         (night([result(0, 0.0), result(1, 0.0)]), ("0.0\u00a0%", "Every trial"), {"strip", "history"}),
         (night([result(0, 1.0), result(1, 1.0)]), ("100.0\u00a0%", "Every trial"), {"strip", "history"}),
@@ -199,7 +200,7 @@ def test_the_policy_allows_the_scripts_as_they_stand_in_the_page() -> None:
         (night([result(0, -2.0), result(1, 0.3)], replace(ACCURACY, metric="val_r2")), ("R²",), {"strip", "history"}),
         (night([result(0, 0.5)], curves={}), ("Trial 0",), {"strip", "history"}),
     ],
-    ids=["failed", "two", "one", "empty", "unfinished", "zeros", "ones", "rungs", "negative", "no-curves"],
+    ids=["failed", "two", "one", "empty", "unfinished", "no-room", "zeros", "ones", "rungs", "negative", "no-curves"],
 )
 def test_every_kind_of_sweep_has_a_page(subject: Any, words: tuple[str, ...], figures: set[str]) -> None:
     page = drawn(subject)

@@ -20,7 +20,7 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial import snapshots as keep_snapshots
 from nightune.tasks.trial.limits import TrialLimitError, Watch
-from nightune.tasks.trial.snapshots import NO_SNAPSHOTS, RunKeeper, SnapshotPlan, plan_snapshots
+from nightune.tasks.trial.snapshots import RunKeeper, SnapshotPlan, plan_snapshots
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
@@ -178,10 +178,10 @@ def test_a_snapshot_is_due_when_the_interval_is_over_or_a_long_training_halts(
     keeper: Callable[..., RunKeeper],
 ) -> None:
     assert keeper(plan=SnapshotPlan({}, 0.0)).is_due(is_last=False)
-    short = keeper(plan=NO_SNAPSHOTS)
+    short = keeper(plan=SnapshotPlan({}, math.inf))
     assert not short.is_due(is_last=True)
     keeper(plan=SnapshotPlan({}, 0.0)).write(snapshot(1, seconds=90.0))
-    long = keeper(plan=NO_SNAPSHOTS)
+    long = keeper(plan=SnapshotPlan({}, math.inf))
     long.read()
     assert (long.resumed, long.inherited) == (1, 0)
     assert long.is_due(is_last=True)
@@ -192,4 +192,3 @@ def test_the_environment_sets_the_interval_of_snapshots(monkeypatch: pytest.Monk
     assert keep_snapshots.plan_snapshots({}).seconds == 60.0
     monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", "0")
     assert keep_snapshots.plan_snapshots({}).seconds == 0.0
-    assert math.isinf(NO_SNAPSHOTS.seconds)

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightune.tuning.analysis.leaderboard import best, leaderboard, status_counts, varying_params
-from nightune.tuning.search.samplers import SAMPLERS
+from nightune.tuning.search.methods import METHODS, Method
 from nightune.tuning.study.budgets import BUDGETS, largest_cost_epochs, survivors
-from nightune.tuning.study.search_section import COUNTED_METHODS, OWN_COUNT_METHODS, Method
 from nightune.tuning.trial import Bracket, Rung, Status
 from tests.rows import missing_rows
 from tests.tuning.conftest import Read, result, study_text, unhurried
@@ -47,11 +46,12 @@ def test_ties_go_to_the_smaller_number_and_failures_to_the_end() -> None:
     assert [each.trial.number for each in leaderboard(results, "maximize")] == [4, 1, 3, 0, 2]
 
 
-def test_every_search_method_has_a_sampler_and_a_budget() -> None:
-    methods = get_args(Method)
-    assert missing_rows(methods, SAMPLERS, "SAMPLERS in tuning/search/samplers.py") == []
-    assert missing_rows(methods, BUDGETS, "BUDGETS in tuning/study/budgets.py") == []
-    assert set(methods) == {*SAMPLERS, *BUDGETS} == {*COUNTED_METHODS, *OWN_COUNT_METHODS}
+def test_every_search_method_has_a_row_and_a_budget() -> None:
+    assert tuple(METHODS) == get_args(Method)
+    assert all(bool(row.counted) != bool(row.own_count) for row in METHODS.values())
+    without_rounds = [name for name, row in METHODS.items() if row.proposer is None]
+    assert missing_rows(without_rounds, BUDGETS, "BUDGETS in tuning/study/budgets.py") == []
+    assert set(BUDGETS) == set(without_rounds)
 
 
 def test_an_unknown_direction_is_refused() -> None:

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from nightune.tuning.search.domains import Choice, Domain, Range
 from nightune.tuning.search.grid import grid_size
-from nightune.tuning.search.samplers import SAMPLERS, Sampler, grid, random, random_point
+from nightune.tuning.search.methods import METHODS
+from nightune.tuning.search.samplers import Sampler, grid, random, random_point
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.trial import Value
 from tests.tuning.conftest import result, unhurried
 
-every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=list(SAMPLERS))
+SAMPLERS = sorted({row.sampler for row in METHODS.values()}, key=lambda sampler: sampler.__name__)
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.__name__)
 
 SPACE = SearchSpace(
     (

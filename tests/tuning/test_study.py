@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nightune.tuning.errors import StudyError
 from nightune.tuning.search.domains import Choice, Range
-from nightune.tuning.search.samplers import SAMPLERS
+from nightune.tuning.search.samplers import random
 from nightune.tuning.study.study import Study, load_study, training_seed
 from tests.tuning.conftest import VOCABULARY, Read, study_text, unhurried
 
@@ -106,7 +106,7 @@ def test_the_default_applies_where_the_study_omits_the_controlling_param(read: R
 
 
 def test_values_are_read_as_the_kind_of_their_key(read: Read) -> None:
-    points = SAMPLERS["random"](read(study_text("learning_rate.peak = 1\nbatch_size.size = 16.0")).space, 1, [], (0, 0))
+    points = random(read(study_text("learning_rate.peak = 1\nbatch_size.size = 16.0")).space, 1, [], (0, 0))
     assert repr(points) == ("[{'batch_size.size': 16, 'learning_rate.peak': 1.0, 'model.architecture': 'mlp'}]")
 
 

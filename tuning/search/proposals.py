@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.new_points import Point, Points
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.search.tree_parzen import tree_parzen
 
 
 class Proposer(Protocol):
@@ -26,7 +24,3 @@ class Proposer(Protocol):
         seed: Sequence[int],
         among: Sequence[Point] | None = None,
     ) -> Points: ...
-
-
-# By search method.
-PROPOSERS: dict[str, Proposer] = {"gp": gaussian_process, "tpe": tree_parzen, "auto": gaussian_process}

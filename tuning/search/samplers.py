@@ -14,7 +14,7 @@ from nightune.tuning.search.grid import grid_points, grid_size
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import TrialResult, Value
 
-__all__ = ["SAMPLERS", "Sampler", "draw_units", "grid", "grid_size", "random", "random_point"]
+__all__ = ["Sampler", "draw_units", "grid", "grid_size", "random", "random_point"]
 
 Sampler = Callable[[SearchSpace, int, Sequence[TrialResult], Sequence[int]], list[dict[str, Value]]]
 
@@ -44,17 +44,3 @@ def draw_units(space: SearchSpace, number: int, seed: Sequence[int]) -> dict[str
 def grid(space: SearchSpace, count: int, history: Sequence[TrialResult], seed: Sequence[int]) -> list[dict[str, Value]]:
     """Return the first `count` points of the grid, or all if there are fewer; history and seed are ignored."""
     return [deepcopy(point) for point in islice(grid_points(space), count)]
-
-
-# By search method. The budget, not the sampler, decides how long each trial trains. For a method that proposes from
-# results, these are the points before there are any.
-SAMPLERS: dict[str, Sampler] = {
-    "random": random,
-    "grid": grid,
-    "successive_halving": random,
-    "hyperband": random,
-    "gp": random,
-    "tpe": random,
-    "auto": random,
-    "pbt": random,
-}

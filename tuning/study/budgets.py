@@ -8,28 +8,25 @@ from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.generations import generations
-from nightune.tuning.study.search_section import MODEL_METHODS, SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
 
 ROUND = 16  # trials that a model proposes at once
 FIRST_ROUND = 8  # of `auto`, and of a model's search that begins with the portfolio (decision 119)
-DISTINCT_METHODS = (
-    "random",
-    "successive_halving",
-    *MODEL_METHODS,
-)  # these train no point twice where the space has few
 
 
 def brackets(search: SearchSection, space: SearchSpace, first_round: int = FIRST_ROUND) -> tuple[Bracket, ...]:
     """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one."""
-    return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space, first_round)
+    if search.ends or search.row.proposer is not None:
+        return _rounds(search, first_round)
+    return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
 
 
 def has_first_round(search: SearchSection) -> bool:
     """True if the first round has a size of its own: of `auto` without rungs, and where the portfolio fills it."""
     is_short = search.begins_with_portfolio or (search.method == "auto" and not search.has_rungs)
-    return is_short and search.method in MODEL_METHODS
+    return is_short and search.row.proposer is not None
 
 
 def without_repeats(search: SearchSection, space: SearchSpace) -> SearchSection:
@@ -37,7 +34,7 @@ def without_repeats(search: SearchSection, space: SearchSpace) -> SearchSection:
 
     A space of one point keeps its trials: they differ in their seeds.
     """
-    if search.trials is None or search.method not in DISTINCT_METHODS:
+    if search.trials is None or not search.row.is_distinct:
         return search
     points = point_count(space, search.trials)
     is_few = points is not None and 1 < points < search.trials
@@ -111,26 +108,26 @@ def _numbers(bracket: Bracket) -> range:
     return range(bracket.first, bracket.first + bracket.trials)
 
 
-def _random(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
-    """One bracket; rounds if the search may end early: it then has its first trials, not those of one graph key."""
+def _random(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     assert search.trials is not None  # the section requires it
-    if search.ends:
-        return _rounds(search, space, first_round)
     return (Bracket((Rung(search.trials, search.epochs),)),)
 
 
-def _grid(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
+def _grid(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     return (Bracket((Rung(grid_size(space), search.epochs),)),)
 
 
-def _successive_halving(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
+def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """One bracket, with as many rungs as the epochs and trials allow (Jamieson, Talwalkar 2016)."""
     assert search.trials is not None
     return (Bracket(_halving(search, search.trials)),)
 
 
-def _rounds(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
-    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set."""
+def _rounds(search: SearchSection, first_round: int) -> tuple[Bracket, ...]:
+    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
+
+    Also of a random search that may end early: it then has its first trials, not those of one graph key.
+    """
     assert search.trials is not None
     begin = min(first_round, ROUND, search.trials) if has_first_round(search) else 0
     firsts = [*([0] if begin else []), *range(begin, search.trials, ROUND)]
@@ -141,7 +138,7 @@ def _rounds(search: SearchSection, space: SearchSpace, first_round: int) -> tupl
     )
 
 
-def _hyperband(search: SearchSection, space: SearchSpace, first_round: int) -> tuple[Bracket, ...]:
+def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """Brackets from many short to few full trainings (Li et al. 2018, algorithm 1).
 
     Bracket s, from s_max down to 0, starts with n = ⌈(s_max + 1) η^s / (s + 1)⌉ trials of R η^−s epochs. The sizes
@@ -173,13 +170,11 @@ def _drops(whole: int, smallest: int, factor: int) -> int:
     return drops
 
 
-BUDGETS: dict[str, Callable[[SearchSection, SearchSpace, int], tuple[Bracket, ...]]] = {
+# Of the methods that propose no points from results; the others have rounds.
+BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] = {
     "random": _random,
     "grid": _grid,
     "successive_halving": _successive_halving,
     "hyperband": _hyperband,
-    "gp": _rounds,
-    "tpe": _rounds,
-    "auto": _rounds,
-    "pbt": lambda search, space, first_round: generations(search),
+    "pbt": lambda search, space: generations(search),
 }

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nightune.tuning.search.distinct import distinct_points
-from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.search.proposals import PROPOSERS
+from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.rung_agreement import unreliable_rungs
-from nightune.tuning.search.samplers import SAMPLERS, Sampler
+from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.scalarization import propose
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.budgets import DISTINCT_METHODS
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Rung, Value
 
@@ -44,18 +42,22 @@ def _lengthened(bracket: Bracket, epochs: int) -> Bracket:
 
 def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
     """Return the sampler of a method; it repeats no point of a space of few, unless `repeats_points` is set."""
-    is_distinct = search.method in DISTINCT_METHODS and not repeats_points
-    return distinct_points if is_distinct else SAMPLERS[search.method]
+    return distinct_points if search.row.is_distinct and not repeats_points else search.row.sampler
+
+
+def proposer_of(search: SearchSection, bracket: Bracket) -> Proposer | None:
+    """Return what proposes the points of the bracket from the results before; None where they are drawn."""
+    return search.row.proposer if bracket.first > 0 else None
 
 
 def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
     """True if the points of the bracket depend on results: of a model's method, those after the first round."""
-    return search.method in PROPOSERS and bracket.first > 0
+    return proposer_of(search, bracket) is not None
 
 
 def is_expected(search: SearchSection, bracket: Bracket) -> bool:
     """True if a Gaussian process proposes the points of the bracket: it expects an objective of each."""
-    return is_proposed(search, bracket) and PROPOSERS[search.method] is gaussian_process
+    return is_proposed(search, bracket) and search.row.is_expecting
 
 
 def proposed_by(search: SearchSection, bracket: Bracket, kept: int, of_portfolio: int = 0) -> Callable[[int], str]:
@@ -91,13 +93,14 @@ def bracket_points(
     `kept` are the bracket's first points, if these were proposed earlier; they are in the result. Where points are
     drawn, they are those that the sweep begins with, for each of its brackets. `repeats_points` as in `draws`.
     """
-    if not is_proposed(search, bracket):
+    proposer = proposer_of(search, bracket)
+    if proposer is None:
         drawn = draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)
         return begun_with(kept, drawn)[bracket.first :]
     first = [dict(point) for point in kept[: bracket.trials]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
-    more = propose(PROPOSERS[search.method], space, before, first, bracket.trials - len(first), stream)
+    more = propose(proposer, space, before, first, bracket.trials - len(first), stream)
     return [*first, *more]
 
 

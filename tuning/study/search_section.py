@@ -5,31 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from nightune.tuning.search.methods import METHODS, Method, SearchMethod, names_of
 from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
 from nightune.tuning.study.population import POPULATION, PopulationKeys, population_clashes
 from nightune.tuning.study.section import Clash, Count, Switch, Text
 from nightune.vocabulary import listing, shown
 
-Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "tpe", "auto", "pbt"]
-
 Start = Literal["portfolio", "none"]
-
-RUNG_METHODS = ("successive_halving", "hyperband")  # these continue the best trials and drop the others
-MODEL_METHODS = ("gp", "tpe", "auto")  # these propose each round from the results before
-COUNTED_METHODS = {
-    "random": "a random search",
-    "successive_halving": "successive halving",
-    "gp": "a search by a Gaussian process",
-    "tpe": "a search by tree-structured Parzen estimators",
-    "auto": "an automatic search",
-}
-IN_ROUNDS = ("random", *MODEL_METHODS)  # these may end after any round: its trials do not depend on later ones
+MAY_END_EARLY = names_of(lambda row: row.may_end_early)
+MAY_HAVE_RUNGS = names_of(lambda row: row.drops != "never")
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of hours above 0")]
-OWN_COUNT_METHODS = {
-    "grid": "a grid trains all its points",
-    "hyperband": "hyperband derives the number from its brackets",
-    "pbt": "a population has its members and those that replace them",
-}
 
 
 class SearchSection(PopulationKeys):
@@ -69,10 +54,15 @@ class SearchSection(PopulationKeys):
     @model_validator(mode="before")
     @classmethod
     def _infer_trials(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.get("method", "random") not in IN_ROUNDS:
+        if not isinstance(given, Mapping) or given.get("method", "random") not in MAY_END_EARLY:
             return given
         has_end = any(given.get(name) is not None for name in ENDS)
         return {**given, "trials": MOST_TRIALS} if has_end and given.get("trials") is None else given
+
+    @property
+    def row(self) -> SearchMethod:
+        """What its method is."""
+        return METHODS[self.method]
 
     @property
     def ends(self) -> dict[str, object]:
@@ -98,7 +88,7 @@ class SearchSection(PopulationKeys):
         """True if the best trials of a round continue and the others are dropped."""
         if self.method == "auto" and self.smallest_epochs is None:
             return getattr(self, "epochs", 0) >= self.factor * self.first_rung_epochs  # no attribute if it is wrong
-        return self.method in RUNG_METHODS or (self.method in MODEL_METHODS and self.smallest_epochs is not None)
+        return self.row.drops == "always" or (self.row.drops == "if asked" and self.smallest_epochs is not None)
 
     @property
     def begins_with_portfolio(self) -> bool:
@@ -117,10 +107,10 @@ class SearchSection(PopulationKeys):
 
     def clashes(self) -> Iterator[Clash]:
         """Check the number of trials and the keys of rungs against the method."""
-        if self.method in COUNTED_METHODS and self.trials is None:
-            yield Clash(("method", "trials", *ENDS), "trials", f"missing; needed for {COUNTED_METHODS[self.method]}")
-        if self.method in OWN_COUNT_METHODS and self.trials is not None:
-            message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
+        if self.row.counted and self.trials is None:
+            yield Clash(("method", "trials", *ENDS), "trials", f"missing; needed for {self.row.counted}")
+        if self.row.own_count and self.trials is not None:
+            message = f"{self.trials}, but {self.row.own_count}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)
         yield from self._end_clashes()
         yield from population_clashes(self)
@@ -132,22 +122,22 @@ class SearchSection(PopulationKeys):
         yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
 
     def _end_clashes(self) -> Iterator[Clash]:
-        if self.method not in IN_ROUNDS:
+        if not self.row.may_end_early:
             for name, value in self.ends.items():
                 message = f"{shown(value)}, but {self.method} has no winner before all its trials are trained"
-                yield Clash(("method", name), name, f"{message}; remove it ({listing(IN_ROUNDS)})")
+                yield Clash(("method", name), name, f"{message}; remove it ({listing(MAY_END_EARLY)})")
         if self.total_epochs is not None and self.total_epochs < self.epochs:
             message = f"{self.total_epochs} are fewer than one trial's epochs, {self.epochs}"
             yield Clash(("epochs", "total_epochs"), "total_epochs", message)
 
     def _rungless_clashes(self) -> Iterator[Clash]:
-        if self.method in MODEL_METHODS and self.reduction_factor is not None:
+        if self.row.drops == "if asked" and self.reduction_factor is not None:
             yield self._factor_without_rungs()
             return
         for name in ("reduction_factor", "smallest_epochs"):
             if getattr(self, name) is not None:
-                methods = listing((*RUNG_METHODS, *MODEL_METHODS))
-                message = f"{getattr(self, name)} is read only by methods with rungs; remove it ({methods})"
+                message = f"{getattr(self, name)} is read only by methods with rungs; remove it"
+                message = f"{message} ({listing(MAY_HAVE_RUNGS)})"
                 yield Clash(("method", name), name, message)
 
     def _factor_without_rungs(self) -> Clash:
@@ -165,7 +155,7 @@ class SearchSection(PopulationKeys):
             message = f"{self.epochs} are too few for a first rung of {self.first_rung_epochs} epochs"
             fields = ("method", "epochs", "reduction_factor", "smallest_epochs")
             yield Clash(fields, "epochs", f"{message} (allowed: reduction_factor × smallest_epochs = {needed} or more)")
-        if self.method in RUNG_METHODS and self.trials is not None and self.trials < self.factor:
+        if self.row.drops == "always" and self.trials is not None and self.trials < self.factor:
             message = f"{self.trials} are too few to drop any (allowed: {self.factor} or more, the reduction factor)"
             yield Clash(("method", "trials", "reduction_factor"), "trials", message)
         if self.reuse:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def vocabulary_column(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
     """Return a column that the study calls one of texts, codes or images, and remarks; None for all others.
 
-    InputError for a column of this name that could not be told from the input of all other columns.
+    InputError for a column that has the name of the input of all other columns.
     """
     name, dtype = str(values.name), str(values.dtype)
     own = {"text": choices.text, "codes": choices.codes, "images": choices.images}

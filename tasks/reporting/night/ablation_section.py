@@ -70,11 +70,11 @@ def ablation_specs(night: Night, found: list[Ablation]) -> dict[str, Spec]:
 
 
 def ablation_heading(night: Night, found: list[Ablation]) -> str:
-    """Return the step of the first path that gains most, if it can be told from chance."""
+    """Return the step of the first path that gains most, if its gain exceeds chance."""
     first = found[0]
     certain = [step for step in first.path.steps if step.is_certain and step.gain.low > 0]
     if not certain:
-        return f"No step from {first.start} to the winner can be told from chance"
+        return f"No step from {first.start} to the winner gains more than chance"
     best = max(certain, key=lambda step: step.gain.middle)
     steps = list(first.path.steps)
     before = first.path.score if best is steps[0] else steps[steps.index(best) - 1].score

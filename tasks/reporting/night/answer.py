@@ -68,7 +68,8 @@ def answer(night: Night, study_file: str) -> list[str]:
 
 def _without_winner(night: Night) -> str:
     if not night.trials:
-        return "No trial has ended yet"
+        ended = night.sweep.ended_by
+        return f"No trial fits into search.{ended}" if ended else "No trial has ended yet"
     counts = status_counts(night.results)
     bad = [f"{counts[status]} {status_text(night, status)}" for status in UNRANKED if counts[status]]
     said = f"{' and '.join(bad)} of {counted(len(night.trials), 'trial')}" if bad else f"{_progress(night)}"
@@ -155,15 +156,16 @@ def _compared(night: Night, score: float, other: float) -> str:
 def _how_sure(night: Night, study_file: str) -> str:
     confirmed, held = night.confirmed, night.confirmation
     if confirmed is None or held is None:
-        return f"{_row_doubt(night)}One seed does not tell it from luck: {_next_command(night, study_file)}"
+        return f"{_row_doubt(night)}One seed may be luck: {_next_command(night, study_file)}"
     if held.note:
-        return f"How sure this is cannot be told: {held.note}."
+        return f"Its uncertainty is unknown: {held.note}."
     rivals = [each for each in held.finalists if each != confirmed and is_rival(each, held)]
     text = f"Its interval is {interval(night, confirmed)} at {100 * held.confidence:g}{SPACE}%"
     if len(held.finalists) > 1:
         text += f"; it is the best of {len(held.finalists)} finalists with probability {confirmed.best_probability:.2f}"
     if rivals:
-        text += f", and {_numbered(rivals)} cannot be told from it"
+        verb = "does" if len(rivals) == 1 else "do"
+        text += f", and {_numbered(rivals)} {verb} not differ significantly from it"
     likelier = [each for each in rivals if each.best_probability > confirmed.best_probability]
     if likelier and held.is_winner(confirmed):
         adjective = "smallest" if held.cost == "parameters" else "quickest"

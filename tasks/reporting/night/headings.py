@@ -38,7 +38,7 @@ def history_heading(night: Night) -> str:
     if math.isfinite(band):
         near = [place for place, each in enumerate(order, start=1) if _is_near(night, each, best, band)]
         if near[0] < first and near[0] <= 0.8 * len(order):
-            return f"After {ordinal(near[0])} trial, nothing better can be told from luck"
+            return f"After {ordinal(near[0])} trial, no gain exceeds seed noise"
     return f"The best score came with {ordinal(first)} of {len(order)} trials" if len(order) > 1 else "One trial ended"
 
 
@@ -48,7 +48,7 @@ def _is_near(night: Night, result: TrialResult, best: float, band: float) -> boo
 
 
 def history_note(night: Night) -> str:
-    """Return the counts by status, the improvement, and how many trials cannot be told from the best."""
+    """Return the counts by status, the improvement, and how many trials lie within seed noise of the best."""
     counts = {status_text(night, name): many for name, many in status_counts(night.results).items() if many}
     text = ", ".join(f"{many} {name}" for name, many in sorted(counts.items(), key=lambda each: -each[1])) + "."
     missing = night.sweep.planned_trials - len(night.trials)
@@ -65,7 +65,7 @@ def mattered_heading(night: Night) -> str:
     """Return the dimensions that caused most of the differences between trials."""
     found = [each for each in night.effects if each.matters][:2]
     if not found:
-        return "No dimension's effect can be told from chance"
+        return "No dimension has an effect beyond chance"
     shares = " and ".join(f"{100 * each.share:.0f}{SPACE}%" for each in found)
     verb = "decided most" if len(found) > 1 or found[0].share > 0.5 else "mattered"
     return f"{' and '.join(each.name for each in found)} {verb}: {shares} of the differences between trials"
@@ -84,7 +84,7 @@ def effect_note(night: Night, effect: Effect) -> str:
     """Return the best place along a dimension, and when it is active."""
     when = f" Active in {effect.trials} trials: {effect.dimension.condition_text}." if effect.dimension.when else ""
     if not effect.matters:
-        return f"No effect that can be told from chance.{when}"
+        return f"No effect beyond chance.{when}"
     straight = effect.middle if night.measure.grows else -effect.middle
     best, worst = int(straight.argmax()), int(straight.argmin())
     scores = [night.measure.text(night.measure.score(float(effect.middle[place]))) for place in (best, worst)]

@@ -10,7 +10,6 @@ from nightune.tuning.analysis.next_steps.rules import next_steps
 from nightune.tuning.analysis.next_steps.steps import Change, Step, SweepFacts, place_of
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.edit import ChangedLine, changed_line, with_value
-from nightune.tuning.study.search_section import RUNG_METHODS
 
 NO_EFFECT = "has no effect"  # begins the message about a key whose condition no longer holds
 REPAIRS = 3
@@ -90,7 +89,7 @@ def _steps(night: Night) -> list[Step]:
             winner=night.winner,
             confirmation=night.confirmation,
             verdict=night.verdict,
-            has_rungs=search.get("method") in RUNG_METHODS,
+            has_rungs=any(len(each.rungs) > 1 for each in night.brackets),
             limits=_limits(night),
         )
     )

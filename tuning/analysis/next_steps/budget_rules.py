@@ -89,9 +89,9 @@ def fewer_trials(facts: SweepFacts) -> Iterator[Step]:
     if len(alike) < MANY_ALIKE * len(order) or first > FIRST_PART * len(order) or trials >= written:
         return
     evidence = (
-        f"{len(alike)} of {len(order)} trials cannot be told from the best ({facts.points(band)} between two trials of "
-        f"one seed each), and one of them was found after {first}. Half of the trials would have found one, too; the "
-        "time is better spent on seeds, data, or another model."
+        f"{len(alike)} of {len(order)} trials lie within seed noise of the best ({facts.points(band)} between two "
+        f"trials of one seed each), and one of them was found after {first}. Half of the trials would have found one, "
+        "too; the time is better spent on seeds, data, or another model."
     )
     yield Step("Search with fewer trials", evidence, (Change(("search", "trials"), trials),), 1.1)
 
