@@ -4,7 +4,9 @@ BANK is `bank` (`bank_tasks.py`: the points and curves that we recorded ourselve
 folder of the LCBench surrogate (`lcbench.py`: learning curves of 34 data sets), or `hpobench` or `hpolib`
 (`hpo_tables.py`: full trainings on 8 and 4 data sets). Measured is the regret of the trial that leads after numbers of
 epochs, in thousandths: 0 is the best configuration known, 1000 the median of random ones. A method with `portfolio`
-begins with eight configurations that were chosen on the other data sets.
+begins with eight configurations that were chosen on the other data sets. With `--confirm 8` it is the regret of
+the winner that `[confirmation]` chooses by its default numbers of finalists and seeds, all within the same epochs, as a
+mean over eight draws of the replicates.
 """
 
 import argparse
@@ -21,13 +23,24 @@ import lcbench
 import numpy as np
 
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.simulator import Bank, leaders, simulate
+from nightune.tuning.simulator import (
+    Bank,
+    Leader,
+    Training,
+    confirmed_best,
+    finalists,
+    leaders,
+    simulate,
+    within_budget,
+)
 from nightune.tuning.study.budgets import brackets, largest_cost_epochs
 from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.study.sections import ConfirmationSection, counts_after
 from nightune.tuning.trial import Params, Value
 
 OWN_BANKS = ("bank", "bank-nearest")
 PORTFOLIO = "portfolio"  # the last word of methods that begin with one
+SIZED = ("successive_halving",)
 CONFIGURATIONS = 8
 METHODS: dict[str, dict[str, object]] = {
     "random": {"method": "random", "trials": 256},
@@ -65,28 +78,55 @@ def read_tasks(bank: str) -> Sequence[Task]:
     return hpo_tables.read_tasks(bank) if bank in hpo_tables.FAMILIES else lcbench.read_tasks(Path(bank))
 
 
-def search_of(method: str, task: Task, epochs: int) -> SearchSection:
-    """Return a method's section; one that is sized for its budget gets as many trials as these epochs allow."""
+def search_of(method: str, task: Task, epochs: int, is_confirmed: bool) -> SearchSection | None:
+    """Return a method's section; one that is sized for its budget gets as many trials as fit, None if none do."""
     settings = {"epochs": task.epochs, **METHODS[method]}
-    if method == "successive_halving":
-        sizes = (SearchSection.model_validate({**settings, "trials": trials}) for trials in count(2))
-        fitting: list[SearchSection] = []
-        for section in sizes:
-            if largest_cost_epochs(brackets(section, task.space)) > epochs:
-                return fitting[-1]
-            fitting.append(section)
-    return SearchSection.model_validate(settings)
+    if method not in SIZED:
+        return SearchSection.model_validate(settings)
+    fitting = None
+    for trials in count(2):
+        section = SearchSection.model_validate({**settings, "trials": trials})
+        room = epochs - (_replicate_epochs(task, trials) if is_confirmed else 0)
+        if largest_cost_epochs(brackets(section, task.space)) > room:
+            break
+        fitting = section
+    return fitting
 
 
-def regrets(method: str, task: Task, seed: int, marks: Sequence[int]) -> Iterator[float]:
-    """Yield the regret after each of these numbers of epochs."""
+def regrets(method: str, task: Task, seed: int, marks: Sequence[int], draws: int) -> Iterator[float]:
+    """Yield the regret after each of these numbers of epochs; NaN where nothing is found, or too few are left.
+
+    It is that of the leader, or the mean over so many `draws` of confirmed winners.
+    """
     bank = task.bank(seed)
     first = task.portfolio(CONFIGURATIONS) if method.endswith(PORTFOLIO) else []
-    is_sized = method == "successive_halving"
-    for part in [(mark,) for mark in marks] if is_sized else [marks]:
-        search = search_of(method, task, part[-1])
-        for leader in leaders(simulate(search, bank, seed, first), part, task.direction):
-            yield float("nan") if leader is None else task.regret(leader.point)
+    for part in [(mark,) for mark in marks] if method in SIZED else [marks]:
+        search = search_of(method, task, part[-1], draws > 0)
+        trainings = iter(()) if search is None else simulate(search, bank, seed, first)
+        for found in _winners(trainings, task, bank, part, draws) if draws else _leaders(trainings, task, part):
+            regret = [float("nan") if each is None else task.regret(each.point) for each in found]
+            yield sum(regret) / len(regret)
+
+
+def _leaders(trainings: Iterator[Training], task: Task, marks: Sequence[int]) -> Iterator[list[Leader | None]]:
+    return ([each] for each in leaders(trainings, marks, task.direction))
+
+
+def _winners(
+    trainings: Iterator[Training], task: Task, bank: Bank, marks: Sequence[int], draws: int
+) -> Iterator[list[Leader | None]]:
+    """Yield the confirmed winners of each total number of epochs."""
+    longest = list(within_budget(trainings, marks[-1], lambda trials: 0))
+    for mark in marks:
+        held = list(within_budget(longest, mark, lambda trials: _replicate_epochs(task, trials)))
+        most, replicates = counts_after(len({each.trial for each in held}))
+        best = finalists(held, most, task.direction)
+        yield [confirmed_best(best, bank, replicates, draw) for draw in range(draws)]
+
+
+def _replicate_epochs(task: Task, trials: int) -> int:
+    """Return the epochs of the confirmation after so many trials."""
+    return task.epochs * ConfirmationSection().after(trials).trainings
 
 
 def main() -> None:
@@ -97,6 +137,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--every", type=int, default=1, help="Measure the first of so many data sets, and so on.")
     parser.add_argument("--until", type=int, default=1600, help="Measure up to so many epochs.")
+    parser.add_argument("--confirm", type=int, default=0, help="Measure winners over so many draws of replicates.")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/simulate_search.jsonl"))
     arguments = parser.parse_args()
     tasks = read_tasks(arguments.bank)[:: arguments.every]
@@ -105,14 +146,15 @@ def main() -> None:
     methods = arguments.methods.split(",") if arguments.methods else every
     lines = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     marks = [mark for mark in tasks[0].marks if mark <= arguments.until]
-    found = [row for row in map(json.loads, lines) if row["bank"] == arguments.bank]
+    bank = f"{arguments.bank}, {arguments.confirm} draws of replicates" if arguments.confirm else arguments.bank
+    found = [row for row in map(json.loads, lines) if row["bank"] == bank]
     done = {(row["method"], row["task"], row["seed"]): row for row in found if len(row["regret"]) >= len(marks)}
     with arguments.results.open("a") as results:
         for seed in range(arguments.seeds):
             for task in tasks:
                 for method in methods:
                     if (method, task.name, seed) not in done:
-                        row = {"bank": arguments.bank, **_measure(method, task, seed, marks)}
+                        row = {"bank": bank, **_measure(method, task, seed, marks, arguments.confirm)}
                         done[(method, task.name, seed)] = row
                         print(json.dumps(row), file=results, flush=True)
     seeds = range(arguments.seeds)
@@ -127,9 +169,9 @@ def _is_of_full_trainings(keys: dict[str, object]) -> bool:
     return keys["method"] in ("random", "gp", "tpe", "auto") and "smallest_epochs" not in keys
 
 
-def _measure(method: str, task: Task, seed: int, marks: Sequence[int]) -> dict[str, Any]:
+def _measure(method: str, task: Task, seed: int, marks: Sequence[int], draws: int) -> dict[str, Any]:
     started = time.process_time()
-    found = [round(each, 1) for each in regrets(method, task, seed, marks)]
+    found = [round(each, 1) for each in regrets(method, task, seed, marks, draws)]
     seconds = round(time.process_time() - started, 2)
     return {"method": method, "task": task.name, "seed": seed, "regret": found, "seconds": seconds}
 

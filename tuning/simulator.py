@@ -1,9 +1,10 @@
 """Replay a search on recorded learning curves: which trial would lead after how many epochs, without training."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
+from statistics import fmean
 
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation, observed
@@ -15,6 +16,7 @@ from nightune.tuning.trial import Bracket, Params, Status, Trial, TrialResult, V
 from nightune.vocabulary import sign_of
 
 Curve = Callable[[Params, int], Sequence[float]]
+FIRST_REPLICATE = 1_000_000  # the number of the first one, beyond those of trials, so that its luck is its own
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,47 @@ def leaders(trainings: Iterator[Training], epochs: Sequence[int], direction: str
             return found
         best, spent = _better(best, training, training.end, sign), spent + length
     return found
+
+
+def within_budget(
+    trainings: Iterable[Training], total_epochs: int, replicate_epochs: Callable[[int], int]
+) -> Iterator[Training]:
+    """Yield the trainings that a total of epochs admits, as `[search] total_epochs` does.
+
+    `replicate_epochs` returns the epochs of the confirmation after so many trials, for which room is kept.
+    """
+    spent, trials = 0, set[int]()
+    for training in trainings:
+        trials.add(training.trial)
+        spent += training.end - training.begin
+        if spent + replicate_epochs(len(trials)) > total_epochs:
+            return
+        yield training
+
+
+def finalists(trainings: Iterable[Training], count: int, direction: str) -> list[Leader]:
+    """Return the trials with the best objectives, best first, ties by trial number; only those with a finite one."""
+    sign = sign_of(direction)
+    latest = {each.trial: each for each in trainings}
+    found = [Leader(number, each.point, _best(each.curve, sign)[0]) for number, each in latest.items()]
+    ranked = [each for each in found if math.isfinite(each.objective)]
+    return sorted(ranked, key=lambda each: (sign * each.objective, each.trial))[:count]
+
+
+def confirmed_best(candidates: Iterable[Leader], bank: Bank, replicates: int, draw: int = 0) -> Leader | None:
+    """Return the finalist with the best mean over replicates, its objective; None if no mean is finite.
+
+    Each `draw` has replicates of its own. `nightune tune` chooses the cheapest of those that are hardly worse: costs
+    are not recorded here.
+    """
+    sign, first = sign_of(bank.direction), FIRST_REPLICATE * (1 + draw)
+    found: list[Leader] = []
+    for each in candidates:
+        numbers = range(first + each.trial * replicates, first + (each.trial + 1) * replicates)
+        mean = fmean(_best(bank.curve(each.point, number), sign)[0] for number in numbers)
+        if math.isfinite(mean):
+            found.append(replace(each, objective=mean))
+    return min(found, key=lambda each: (sign * each.objective, each.trial), default=None)
 
 
 def _sweep(
