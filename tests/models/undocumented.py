@@ -1,10 +1,13 @@
 """A mark for tests of names that a library does not document: such a test fails with the name and its purpose."""
 
 import functools
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 Test = Callable[..., None]
@@ -21,6 +24,7 @@ class Name:
 
 
 NAMES: list[Name] = []
+BATCH = np.ones((4, 3), np.float32)
 
 
 def undocumented(library: str, name: str, purpose: str, used_in: str) -> Callable[[Test], Test]:
@@ -42,3 +46,17 @@ def undocumented(library: str, name: str, purpose: str, used_in: str) -> Callabl
         return run
 
     return mark
+
+
+def net(*stack: Any) -> Any:
+    """A model of the layers, for rows of three numbers."""
+    import keras
+
+    return keras.Sequential([keras.Input((3,)), *stack])
+
+
+def saved_member(model: Any, folder: Path, name: str) -> bytes:
+    """One member of the file that Keras saves for the model."""
+    model.save(folder / "model.keras")
+    with zipfile.ZipFile(folder / "model.keras") as archive:
+        return archive.read(name)

@@ -1,8 +1,10 @@
 """A store with one open sweep, and trials to put in it."""
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -10,6 +12,11 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store, open_store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, open_sweep
 from nightune.tuning.trial import Status, Trial, TrialResult
+from tests.conftest import kept_environment
+from tests.copied_stores import copy_store
+
+if TYPE_CHECKING:
+    from nightune.tasks.setting import Setting
 
 
 @dataclass
@@ -96,3 +103,36 @@ def result_of(trial: Trial, **changes: Any) -> TrialResult:
         "seconds": 1.5,
     }
     return TrialResult(trial=trial, **(values | changes))
+
+
+@pytest.fixture(scope="session")
+def swept(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that holds the sweep of `setting`, trained once."""
+    from tests.tasks.promotions import STUDY, trained
+
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copytree(empty_store, folder / "mlruns")
+    with kept_environment():
+        trained(open_store(folder / "mlruns"), folder, STUDY)
+    return folder
+
+
+@pytest.fixture
+def setting(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Setting":
+    """A complete sweep with its replicates, opened again in a store of the test's own."""
+    from tests.tasks.promotions import STUDY, started
+
+    copy_store(swept, tmp_path)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "mlruns"))
+    setting = started(open_store(tmp_path / "mlruns"), tmp_path, STUDY)
+    assert setting.sweep.is_complete
+    return setting
+
+
+@pytest.fixture
+def models_closed() -> Iterator[None]:
+    """Release the models that a test opened: Keras keeps them all."""
+    yield
+    import keras
+
+    keras.backend.clear_session()

@@ -1,10 +1,12 @@
 """Sweeps to report on, in memory and in a store."""
 
 import json
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.origins import Origin
@@ -19,6 +21,7 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 from tests.tasks.conftest import result_of
 
 HOSTILE = '</script><!--\u2028<img src=x onerror=alert(1)>it\'s "{{ 7777 * 7 }}"'
+EXPRESSIONS = ("test", "calculate", "filter", "labelExpr", "expr", "signal", "update")  # of Vega-Lite
 SCORES = (0.9, 0.962, 0.5, 0.981, 0.94, 0.977)
 ACCURACY = Sweep(
     "flowers-0", 0, "sweep-run", "1", SweepStatus.COMPLETE, "digest", "data", "val_accuracy", "maximize", 6
@@ -112,3 +115,18 @@ class Page(HTMLParser):
             self.text += data
         elif self._script:
             self.json[self._script] = json.loads(data)
+
+
+def drawn(subject: Any) -> Page:
+    """The page of a night."""
+    return Page(draw_page(subject, Context("flowers.toml", "sqlite:///mlruns/mlflow.db")))
+
+
+def expressions(value: Any) -> Iterator[str]:
+    """Every text in specifications of Vega-Lite that is run as an expression."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from [each] if key in EXPRESSIONS and isinstance(each, str) else expressions(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from expressions(each)

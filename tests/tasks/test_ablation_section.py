@@ -19,9 +19,8 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_params
 from nightune.tuning.errors import StudyError
 from nightune.tuning.trial import Trial
-from tests.tasks.nights import HOSTILE, Page, log_trial
+from tests.tasks.nights import HOSTILE, Page, expressions, log_trial
 from tests.tasks.test_effects_figures import swept
-from tests.tasks.test_report_page import expressions
 
 
 def drawn(subject: object) -> Page:

@@ -17,8 +17,7 @@ from nightune.tasks.tracking.sweeps.origins import Origin
 from nightune.tuning.search.domains import is_same
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Status, Trial, TrialResult
-from tests.tasks.nights import ACCURACY, HOSTILE, Page, night
-from tests.tasks.test_report_page import expressions
+from tests.tasks.nights import ACCURACY, HOSTILE, Page, expressions, night
 
 RATE = {"low": 1e-4, "high": 1e-1, "scale": "log", "integer": False, "steps": None}
 SHARE = {"low": 0.0, "high": 0.5, "scale": "linear", "integer": False, "steps": None}

@@ -1,57 +1,17 @@
-"""What the gate compares: the study's own metric, on the rows and groups of the test split."""
+"""What the gate compares: the study's own metric, of models and of the baseline."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from nightune.models.data.dataset import Dataset, Purpose
-from nightune.models.data.loading import load_dataset
-from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
-from nightune.models.data.storage import GROUPS, open_dataset, save_dataset
-from nightune.models.errors import InputError
 from nightune.models.networks.named_metrics import Named
-from nightune.models.networks.own_metrics import OwnMetric
-from nightune.models.serving.predictor import Predictor, in_units
+from nightune.models.serving.predictor import Predictor
 from nightune.tasks.gate_question import Question
-from nightune.tuning.analysis.metric_gain import compare_sides
-from nightune.vocabulary import Direction
+from tests.tasks.gate_questions import ROWS, TABLE, asked, loaded, ones, with_labels
 
-random = np.random.default_rng(0)
-ROWS = 200
-TABLE = pd.DataFrame(
-    {
-        "size": random.normal(50, 10, ROWS),
-        "patient": np.arange(ROWS) // 5,
-        "label": np.where(random.random(ROWS) < 0.3, "yes", "no"),
-        "price": random.normal(300, 50, ROWS),
-    }
-)
-BY_PATIENT = Split(kind="group", column="patient")
-
-
-def loaded(folder: Path, table: pd.DataFrame = TABLE, target: str = "label", **keys: Any) -> Dataset:
-    table.to_csv(folder / "t.csv", index=False)
-    dropped = tuple({"label", "price"} - {target})
-    return load_dataset(DataSettings("t.csv", target=target, drop=dropped, **keys), folder)
-
-
-def asked(dataset: Dataset, objective: str) -> Question:
-    from nightune.models.networks.heads import Head
-
-    return Question.of(dataset, dataset.test.open(Purpose.GATE, lambda: None), objective, Head("classes", True))
-
-
-def ones(question: Question) -> np.ndarray:
-    return np.ones((1, question.rows.count))
-
-
-def with_labels(labels: list[str]) -> pd.DataFrame:
-    return TABLE.assign(label=labels)
+random = np.random.default_rng(1)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +79,7 @@ def test_several_classes_have_a_baseline_and_are_compared_by_name(
         side = question.side(tmp_path, (), outputs)
         return float(side.functions[0](ones(question))[0])
 
-    expected = Head("classes", True).metrics("multiclass", logits, wanted, None, named(objective))[objective[4:]]
+    expected = Head("classes", True).metrics("multiclass", logits, wanted, None, Named((objective[4:],)))[objective[4:]]
     expected = expected if objective == "val_brier" else 1 - expected
     assert value(logits, "abcd") == pytest.approx(expected, rel=1e-5)
     assert value(logits[:, [2, 0, 3, 1]], "cadb") == pytest.approx(expected, rel=1e-5)
@@ -179,10 +139,6 @@ def test_quantiles_are_compared_by_their_own_outputs_in_units(
     assert asked(dataset, "val_mae_original").loss == "absolute error"
 
 
-def named(objective: str) -> Named:
-    return Named((objective.removeprefix("val_"),))
-
-
 def test_models_are_compared_by_the_names_of_their_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = loaded(tmp_path)
     auc, f1 = asked(dataset, "val_auc"), asked(dataset, "val_f1_macro")
@@ -215,240 +171,3 @@ def test_models_with_outputs_that_are_not_finite_have_no_metric(
     monkeypatch.setattr(Predictor, "open", lambda *_: made)
     side = question.side(tmp_path, (), outputs)
     assert (side.metrics, np.isnan(side.losses).all()) == ((), True)
-
-
-@pytest.mark.parametrize("objective", ["val_auc", "val_f1_macro", "val_balanced_accuracy"])
-def test_one_class_in_the_test_rows_fails_a_guard_with_the_reason(tmp_path: Path, objective: str) -> None:
-    table = with_labels(["yes" if row % 3 else "no" for row in range(150)] + ["no"] * 50)
-    dataset = loaded(tmp_path, table, split=Split(kind="time", column="patient"))
-    (guard,) = asked(dataset, objective).undefined()
-    assert (guard.name, guard.passed, guard.is_vital) == ("metric", False, False)
-    assert "all 40 test rows are of class 'no'" in guard.said
-
-
-def test_one_row_of_a_class_has_no_variance_of_the_area_under_the_curve(tmp_path: Path) -> None:
-    table = with_labels(["yes" if row % 3 else "no" for row in range(150)] + ["no"] * 49 + ["yes"])
-    dataset = loaded(tmp_path, table, split=Split(kind="time", column="patient"))
-    (guard,) = asked(dataset, "val_auc").undefined()
-    assert "only 1 of 40 test rows is of class 'yes'" in guard.said
-    assert asked(dataset, "val_f1_macro").undefined() == []
-
-
-def test_constant_targets_have_no_explained_variance(tmp_path: Path) -> None:
-    table = TABLE.assign(price=np.where(np.arange(ROWS) < 150, TABLE["price"], 300.0))
-    dataset = loaded(tmp_path, table, "price", split=Split(kind="time", column="patient"))
-    (guard,) = asked(dataset, "val_r2").undefined()
-    assert "same value in all test rows" in guard.said
-    assert asked(dataset, "val_rmse").undefined() == []
-
-
-@pytest.mark.parametrize("objective", ["val_accuracy", "val_auc"])
-def test_rows_of_a_split_by_group_are_resampled_in_groups(tmp_path: Path, objective: str) -> None:
-    dataset = open_dataset(save_dataset(loaded(tmp_path, split=BY_PATIENT), tmp_path / "data"))
-    question = asked(dataset, objective)
-    assert question.rows.unit_count == 8
-    assert (np.bincount(question.rows.groups)[np.unique(question.rows.groups)] == 5).all()
-    assert question.notes() == []
-    baseline = question.baseline()
-    gain = compare_sides(baseline, baseline, question.rows, 0.95, seed=0)
-    assert (gain.rows, gain.groups, gain.gain) == (40, 8, 0.0)
-
-
-def test_test_rows_of_one_group_fail_a_guard(tmp_path: Path) -> None:
-    table = TABLE.assign(patient=np.arange(ROWS) // 67)
-    (guard,) = asked(loaded(tmp_path, table, split=BY_PATIENT), "val_accuracy").undefined()
-    assert "in 1 group" in guard.said
-
-
-def test_data_of_an_earlier_version_gets_its_groups_when_it_is_prepared_again(tmp_path: Path) -> None:
-    dataset = loaded(tmp_path, split=BY_PATIENT)
-    folder = save_dataset(dataset, tmp_path / "data")
-    kept = (folder / "sealed" / GROUPS).read_bytes()
-    (folder / "sealed" / GROUPS).unlink()
-    (note,) = asked(open_dataset(folder), "val_accuracy").notes()
-    assert "nightune tune" in note
-    assert save_dataset(dataset, tmp_path / "data") == folder
-    assert (folder / "sealed" / GROUPS).read_bytes() == kept
-    assert {file.name for file in (folder / "sealed").iterdir()} >= {GROUPS}
-
-
-def test_the_groups_do_not_change_the_version_of_the_data(tmp_path: Path) -> None:
-    """Earlier sweeps find their data."""
-    dataset = loaded(tmp_path, split=BY_PATIENT)
-    assert "groups" not in dataset.description
-    assert not (save_dataset(loaded(tmp_path), tmp_path / "plain") / "sealed" / GROUPS).exists()
-
-
-def weighted(folder: Path, target: str, **keys: Any) -> Dataset:
-    """The data set with whole weights of rows, some of them 0."""
-    return loaded(folder, TABLE.assign(w=np.arange(ROWS) % 4), target, weight="w", **keys)
-
-
-@pytest.mark.parametrize(
-    ("objective", "target"),
-    [("val_loss", "label"), ("val_accuracy", "label"), ("val_f1_macro", "label"), ("val_rmse", "price")],
-)
-def test_rows_are_compared_by_their_weights(tmp_path: Path, objective: str, target: str) -> None:
-    dataset = weighted(tmp_path, target)
-    question = asked(dataset, objective)
-    assert question.loss.endswith("(rows by their weights)")
-    weights, known = question.rows.weights, dataset.train
-    assert weights is not None
-    baseline = question.baseline()
-    gain = compare_sides(baseline, baseline, question.rows, 0.95, seed=0, opponent_is_fixed=True)
-    assert (gain.is_weighted, gain.gain) == (True, 0.0)
-    assert known.weights is not None
-    if target == "price":
-        guess = np.average(known.targets.astype(float), weights=known.weights)
-        errors = (question.truth.values[:, 0] - guess) ** 2
-        expected = np.sqrt(np.average(errors, weights=weights))
-    else:
-        is_yes = question.truth.values == "yes"
-        share = np.average(known.targets, weights=known.weights)
-        losses = {
-            "val_loss": -np.log(np.where(is_yes, share, 1 - share)),
-            "val_accuracy": is_yes.astype(float),
-            "val_f1_macro": is_yes.astype(float),
-        }[objective]
-        expected = np.average(losses, weights=weights)
-        if objective == "val_f1_macro":
-            expected = 1 - (1 - expected) / (2 - expected)  # as in `baseline_by_hand`
-    assert gain.challenger_loss == pytest.approx(expected, rel=1e-6)
-
-
-def test_metrics_by_rows_are_compared_without_weights(tmp_path: Path) -> None:
-    question = asked(weighted(tmp_path, "label", metrics_by_rows=True), "val_loss")
-    assert question.rows.weights is None
-    share = question.dataset.train.targets.mean()
-    is_yes = question.truth.values == "yes"
-    expected = -np.log(np.where(is_yes, share, 1 - share))
-    np.testing.assert_allclose(question.baseline().losses[0], expected, rtol=1e-6)
-
-
-def test_a_single_row_with_a_weight_has_no_variance(tmp_path: Path) -> None:
-    dataset = weighted(tmp_path, "label")
-    test = dataset.test.open(Purpose.GATE, lambda: None)
-    alone = np.zeros(len(test), np.float32)
-    alone[0] = 1.0
-    from nightune.models.networks.heads import Head
-
-    question = Question.of(dataset, replace(test, weights=alone), "val_accuracy", Head("classes", True))
-    (guard,) = question.undefined()
-    assert "no value" in guard.said
-
-
-OWN = """
-import numpy as np
-from sklearn.metrics import roc_auc_score
-
-
-def mean_error(y_true, y_pred, weights):
-    return float(np.average(np.abs(y_true - y_pred), weights=weights))
-
-
-def area(y_true, y_pred):
-    return roc_auc_score(y_true, y_pred)
-
-
-def found(y_true, y_pred):
-    return float(np.mean((y_pred > 0.5) & (y_true == 1)) - 0.1 * np.mean(y_pred > 0.5))
-
-
-def sure(y_true, y_pred):
-    if np.ptp(y_pred) > 0:
-        raise ValueError("these predictions differ")
-    return 1.0
-"""
-
-
-def own_question(folder: Path, dataset: Dataset, name: str, direction: Direction = "maximize") -> Question:
-    from nightune.models.networks.heads import Head
-
-    (folder / "own.py").write_text(OWN)
-    own = OwnMetric.load(f"own.py:{name}", folder, direction)
-    test = dataset.test.open(Purpose.GATE, lambda: None)
-    return Question.of(dataset, test, f"val_{name}", Head("classes", True), own)
-
-
-def opened(monkeypatch: pytest.MonkeyPatch, outputs: np.ndarray, **description: Any) -> None:
-    made = Predictor(lambda inputs, training: outputs, None, {"is_logits": True, **description})
-    monkeypatch.setattr(Predictor, "open", lambda *_: made)
-
-
-def test_a_metric_of_the_user_is_compared_as_a_built_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = loaded(tmp_path)
-    built_in, own = asked(dataset, "val_auc"), own_question(tmp_path, dataset, "area")
-    assert (own.loss, own.is_row_mean, own.undefined()) == ("1 - area", False, [])
-    is_yes = (own.truth.values == "yes").astype(np.float32)
-    logits = (3 * is_yes + random.normal(0, 1, len(is_yes)).astype(np.float32))[:, None]
-    weights = np.concatenate([own.rows.all, *own.rows.bootstrap(np.random.default_rng(0), 20)])
-    opened(monkeypatch, -logits, task="binary", classes=["yes", "no"], output_size=1)
-    expected, found = (question.side(tmp_path, (), logits) for question in (built_in, own))
-    np.testing.assert_allclose(found.metrics[0](weights), expected.metrics[0](weights))
-    assert own.baseline().metrics[0](weights) == pytest.approx(0.5)
-    assert found.cost.resamples(2, len(is_yes)) == 1000
-    gain = compare_sides(found, own.baseline(), own.rows, 0.95, seed=1, opponent_is_fixed=True)
-    assert gain.low > 0
-
-
-def test_a_metric_of_the_user_is_in_units_and_by_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = weighted(tmp_path, "price", scale_target=True)
-    question = own_question(tmp_path, dataset, "mean_error", "minimize")
-    wanted, weights = question.truth.values[:, 0], question.rows.weights
-    assert question.loss == "mean_error (rows by their weights)"
-    outputs = np.linspace(-1, 1, len(wanted), dtype=np.float32)[:, None]
-    scale = {"mean": [300.0], "deviation": [50.0]}
-    opened(monkeypatch, outputs, task="regression", target_scale=scale, output_size=1)
-    expected = np.average(np.abs(300 + 50 * outputs[:, 0] - wanted), weights=weights)
-    assert question.side(tmp_path, (), outputs).metrics[0](question.rows.all)[0] == pytest.approx(expected)
-    known = in_units(dataset.train.targets, dataset.description)
-    guess = np.quantile(known, 0.5, weights=dataset.train.weights.astype(float), method="inverted_cdf")
-    constant = np.average(np.abs(guess - wanted), weights=weights)  # the median is better than the mean
-    assert question.baseline().metrics[0](question.rows.all)[0] == pytest.approx(constant)
-
-
-def test_the_baseline_of_a_metric_of_the_user_is_the_best_constant(tmp_path: Path) -> None:
-    """The shares of the classes find none of the rarer class; to predict it always finds all of them."""
-    question = own_question(tmp_path, loaded(tmp_path), "found")
-    share = float((question.truth.values == "yes").mean())
-    assert question.baseline().metrics[0](ones(question))[0] == pytest.approx(1 - (share - 0.1))
-
-
-def test_a_metric_of_the_user_may_have_no_value_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    question = own_question(tmp_path, loaded(tmp_path), "sure")
-    assert question.undefined() == []
-    outputs = np.linspace(-1, 1, question.rows.count, dtype=np.float32)[:, None]
-    opened(monkeypatch, outputs, task="binary", classes=["no", "yes"], output_size=1)
-    side = question.side(tmp_path, (), outputs)
-    with pytest.raises(InputError, match="these predictions differ"):
-        compare_sides(side, question.baseline(), question.rows, 0.95, seed=1, opponent_is_fixed=True)
-    assert not question.incomparable("x").passed
-
-
-def test_few_rows_of_a_rare_class_are_said(tmp_path: Path) -> None:
-    rare = with_labels(["rare" if row < 20 else "usual" for row in range(ROWS)])
-    (note,) = asked(loaded(tmp_path, rare), "val_balanced_accuracy").notes()
-    assert "rare classes" in note
-    assert "of 40 test rows 4 have the class 'rare'" in note
-    assert asked(loaded(tmp_path), "val_balanced_accuracy").notes() == []
-    assert asked(loaded(tmp_path, target="price"), "val_rmse").notes() == []
-
-
-def test_few_rows_of_a_rare_label_are_said(tmp_path: Path) -> None:
-    tags = TABLE.assign(often=TABLE["size"] > 50, seldom=np.arange(ROWS) % 12 == 0).drop(columns=["label", "price"])
-    tags.to_csv(tmp_path / "tags.csv", index=False)
-    dataset = load_dataset(DataSettings("tags.csv", target=("often", "seldom")), tmp_path)
-    (note,) = asked(dataset, "val_f1_macro").notes()
-    assert "have the label 'seldom'" in note
-    assert "often" not in note
-
-
-def test_positions_of_masks_cost_time_and_are_no_rare_labels(tmp_path: Path) -> None:
-    rare = (random.random((ROWS, 3, 3)) < 0.05).astype(int)
-    np.savez(tmp_path / "masks.npz", x=random.random((ROWS, 3, 3)), y=rare)
-    masks = asked(load_dataset(DataSettings("masks.npz"), tmp_path), "val_pr_auc")
-    assert (masks.notes(), masks.cost.per_row) == ([], 2 * 9)
-    np.savez(tmp_path / "labels.npz", x=random.random((ROWS, 3)), y=rare.reshape(ROWS, 9))
-    labels = asked(load_dataset(DataSettings("labels.npz", task="multilabel"), tmp_path), "val_pr_auc")
-    assert "rare" in labels.notes()[0]
-    assert labels.cost.per_row == 1

@@ -71,7 +71,7 @@ def test_show_prints_the_findings(store: Store, sweep: Sweep) -> None:
 
 @pytest.mark.usefixtures("opened_here")
 def test_a_sweep_that_starts_keeps_the_findings_and_its_verdict_notes_them(store: Store, tmp_path: Path) -> None:
-    from tests.tasks.test_promote_model import STUDY, promoted, trained
+    from tests.tasks.promotions import STUDY, promoted, trained
 
     rows = "".join(f"{row % 30},${row % 40}.00,{'xy'[row % 30 > 14]}\n" for row in range(240))
     (tmp_path / "table.csv").write_text(f"a,price,label\n{rows}")
