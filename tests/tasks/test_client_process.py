@@ -2,10 +2,12 @@
 
 import errno
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,10 +179,14 @@ def test_an_error_is_the_one_that_mlflow_raises_here(store: Store, processes: li
 
 
 @pytest.mark.usefixtures("always")
-def test_where_no_process_can_be_started_the_thread_writes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, "busy"), RuntimeError("can't start new thread")])
+def test_where_no_process_can_be_started_the_thread_writes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def refused(*_values: Any, **_options: Any) -> Any:
-        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        raise error
 
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("models")])
     monkeypatch.setattr(subprocess, "Popen", refused)
     with client_process(store.tracking_uri, 3), BackgroundWriter[int]() as writer:
         for number in range(3):

@@ -39,7 +39,8 @@ class ClientProcess:
     """A child process that makes calls of MLflow's client, one at a time. It ends with the process that started it."""
 
     def __init__(self, tracking_uri: str) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        folders = [path for path in sys.path if path and isinstance(path, str)]  # Python ignores the others
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", COMMAND],
             stdin=subprocess.PIPE,
@@ -120,7 +121,7 @@ class Helper:
         self._seconds.append(seconds)
         if self._may_start and len(self._seconds) >= SAMPLE and self._pays():
             self._may_start = False
-            with suppress(OSError):  # of the system, which has no room for another process: the thread writes on
+            with suppress(OSError, RuntimeError):  # no room for a process or a thread: this one writes on
                 self._process = ClientProcess(self.tracking_uri)
 
     def close(self) -> None:
