@@ -15,6 +15,8 @@ import pytest
 
 from tests.flows.conftest import Command, command_line, last_json
 
+TRIALS = "16"  # more than the kills and the stop leave time for
+
 
 @pytest.mark.slow
 def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
@@ -78,22 +80,22 @@ def test_after_kills_and_a_stop_every_trial_exists_exactly_once(
     from nightune.flows.tune import tune
 
     for pause_seconds in pauses:
-        process = start(small_study, "--trials", "24", "--engine", "fit")
+        process = start(small_study, "--trials", TRIALS, "--engine", "fit")
         wait_for_a_trial(process)
         time.sleep(pause_seconds)
         process.kill()
         process.communicate(timeout=60)
-    process = start(small_study, "--trials", "24", "--engine", "fit")
+    process = start(small_study, "--trials", TRIALS, "--engine", "fit")
     wait_for_a_trial(process)
-    assert_stops(process, signal.SIGINT, store_root, f"nightune tune {small_study} --trials 24")
-    assert 1 < trial_runs(store_root, "FINISHED") < 24
-    tune(small_study, trials=24, engine="fit")
+    assert_stops(process, signal.SIGINT, store_root, f"nightune tune {small_study} --trials {TRIALS}")
+    assert 1 < trial_runs(store_root, "FINISHED") < int(TRIALS)
+    tune(small_study, trials=int(TRIALS), engine="fit")
     with sqlite3.connect(store_root / "mlflow.db") as database:
         numbers = database.execute("select value from tags where key = 'nightune.trial_number'").fetchall()
         points = database.execute("select count(*) from metrics where key = 'val_loss'").fetchone()[0]
-    assert sorted(int(value) for (value,) in numbers) == list(range(24))
-    assert trial_runs(store_root, "FINISHED") == 24
-    assert points == 48
+    assert sorted(int(value) for (value,) in numbers) == list(range(int(TRIALS)))
+    assert trial_runs(store_root, "FINISHED") == int(TRIALS)
+    assert points == 2 * int(TRIALS)
 
 
 @pytest.mark.nights

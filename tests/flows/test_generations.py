@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tuning.trial import Status
-from tests.flows.conftest import Command
 from tests.flows.test_model_rounds import PLAIN, trained
 from tests.flows.test_rungs import interrupt_at_epoch, points
 
@@ -104,13 +104,13 @@ def test_a_compiled_engine_continues_from_snapshots_as_the_schedule_trains_from_
 
 
 def test_the_schedule_of_a_member_is_written_as_a_study_that_trains_it_again(
-    population: Path, store_root: Path, nightune: Command
+    population: Path, store_root: Path
 ) -> None:
     report = tune(population)
     member = max((each for each in report.results if each.trial.parent), key=lambda each: each.trial.number)
     copy = population.parent / "again.toml"
-    shown = nightune("show", population, "--trial", str(member.trial.number), "--write", copy)
-    assert shown.returncode == 0, shown.stderr
+    shown = show(population, "--trial", str(member.trial.number), "--write", str(copy))
+    assert shown.exit_code == 0, shown.stderr
     assert f"continues trial {member.trial.parent.trial} after epoch 4" in shown.stdout  # type: ignore[union-attr]
     again = tune(copy)
     assert {json.dumps(each.trial.params) for each in again.results} == {json.dumps(member.trial.params)}
@@ -119,5 +119,11 @@ def test_the_schedule_of_a_member_is_written_as_a_study_that_trains_it_again(
     assert again.sweep.data_version == report.sweep.data_version
     rates = points(store_root, again, "learning_rate")
     assert rates[0] == points(store_root, report, "learning_rate")[member.trial.number]
-    refused = nightune("show", population, "--write", copy)
-    assert (refused.returncode, "exists" in refused.stderr) == (2, True)
+    refused = show(population, "--write", str(copy))
+    assert (refused.exit_code, "exists" in refused.stderr) == (2, True)
+
+
+def show(study: Path, *words: str) -> Result:
+    from nightune.flows.commands.main import app
+
+    return CliRunner().invoke(app, ["show", str(study), *words])

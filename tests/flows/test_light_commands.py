@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 NEEDED_BY = {
     "show": (
         "nightune.tasks.reporting.read_report",
@@ -21,9 +19,11 @@ NEEDED_BY = {
 LARGE = ("prefect", "keras", "tensorflow", "jax", "scipy", "sklearn", "pandas", "mlflow")
 
 
-@pytest.mark.parametrize("command", NEEDED_BY)
-def test_command_imports_no_large_library_before_it_needs_one(command: str) -> None:
-    modules = ", ".join(("nightune.flows.commands.main", "nightune.tasks.load_study", *NEEDED_BY[command]))
-    code = f"import sys, {modules}; print(*(name for name in {LARGE} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not done.stdout.split()
+def test_commands_import_no_large_library_before_they_need_one() -> None:
+    """All in one process: a library that a command imports is one for the commands after it, too."""
+    lines = ["import sys"]
+    for command, needed in NEEDED_BY.items():
+        modules = ", ".join(("nightune.flows.commands.main", "nightune.tasks.load_study", *needed))
+        lines += [f"import {modules}", f"print({command!r}, *(name for name in {LARGE} if name in sys.modules))"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == list(NEEDED_BY)

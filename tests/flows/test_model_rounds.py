@@ -11,13 +11,13 @@ from nightune.tasks.tracking.store.store import client, open_store
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
 PLAIN = 'method = "random"\ntrials = 4\nepochs = 2\n'
-ROUNDS = 'method = "gp"\ntrials = 8\nepochs = 4\nsmallest_epochs = 2\n'
+ROUNDS = 'method = "gp"\ntrials = 6\nepochs = 4\nsmallest_epochs = 2\n'
 
 
 @pytest.fixture
 def rounds(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two rounds of four trials, each with rungs of 2 and 4 epochs."""
-    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    """Two rounds of three trials, the fewest that a model learns from, each with rungs of 2 and 4 epochs."""
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 3)
     small_study.write_text(small_study.read_text().replace(PLAIN, ROUNDS))
     return small_study
 
@@ -43,11 +43,11 @@ def test_a_stop_changes_no_proposal(
 ) -> None:
     rounds.write_text(rounds.read_text().replace('"gp"', f'"{method}"'))
     with monkeypatch.context() as patch:
-        interrupt_after_trainings(7, patch)
+        interrupt_after_trainings(5, patch)
         with pytest.raises(KeyboardInterrupt):
             tune(rounds)
     report = tune(rounds)
-    assert [sorted(epochs for _, epochs in trained(report).values())] == [[2, 2, 2, 2, 4, 4, 4, 4]]
+    assert [sorted(epochs for _, epochs in trained(report).values())] == [[2, 2, 2, 2, 4, 4]]
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
     whole = tune(rounds)
     assert trained(whole) == trained(report)
@@ -59,13 +59,13 @@ def test_a_stop_changes_no_proposal(
 def test_each_trial_says_why_it_was_proposed(rounds: Path, store_root: Path) -> None:
     report = tune(rounds)
     rows = {row["trial"]: row for row in report.rows()}
-    assert [rows[number]["proposed_by"] for number in range(8)] == ["random"] * 4 + ["gp"] * 4
-    assert all(rows[number]["expected"] is None for number in range(4))
-    assert all(float(str(rows[number]["expected_deviation"])) > 0 for number in range(4, 8))
+    assert [rows[number]["proposed_by"] for number in range(6)] == ["random"] * 3 + ["gp"] * 3
+    assert all(rows[number]["expected"] is None for number in range(3))
+    assert all(float(str(rows[number]["expected_deviation"])) > 0 for number in (3, 4, 5))
     promoted = [each.trial.promoted_to for each in report.results if each.epochs == 4]
-    assert promoted == [4] * 4
+    assert promoted == [4] * 2
     assert report.beliefs is not None
-    assert [each.trial for each in report.beliefs.predictions] == [4, 5, 6, 7]
+    assert [each.trial for each in report.beliefs.predictions] == [3, 4, 5]
     expected = {each.trial.number: each.trial.expected for each in report.results}
     assert all(expected[each.trial] == each.expected for each in report.beliefs.predictions)
     summary = report.summary()["beliefs"]
@@ -83,13 +83,13 @@ def reasons(report: SweepReport) -> dict[int, tuple[object, ...]]:
 def test_an_extension_and_other_results_of_earlier_trials_keep_what_was_proposed(
     rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rounds.write_text(rounds.read_text().replace(ROUNDS, 'method = "gp"\ntrials = 6\nepochs = 1\n'))
+    rounds.write_text(rounds.read_text().replace(ROUNDS, 'method = "gp"\ntrials = 5\nepochs = 1\n'))
     first = trained(tune(rounds))
     store = open_store(store_root)
     run = next(each.run_id for each in tune(rounds).results if each.trial.number == 0)
     client(store).log_metric(run, "objective", 9.0, step=1)  # as if it had been tried again with another end
-    longer = trained(tune(rounds, trials=8))
-    assert sorted(longer) == list(range(8))
+    longer = trained(tune(rounds, trials=6))
+    assert sorted(longer) == list(range(6))
     assert {number: longer[number] for number in first} == first
 
 
