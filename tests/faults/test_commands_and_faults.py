@@ -31,7 +31,7 @@ from tests.faults.store_changes import CHANGES, change_at_random
 
 pytestmark = pytest.mark.slow  # it runs hundreds of commands
 
-FUZZ_CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "200")) // 100  # `make fuzz` runs 100
+FUZZ_CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "100")) // 100  # `make fuzz` runs 100
 DEAD = "http://127.0.0.1:9"
 CODES = documented_codes()
 
