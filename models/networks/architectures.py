@@ -292,6 +292,8 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
             raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
-        if chosen.get(parameter.name) == NO_VALUE and _key_of(parameter, hints).no_value == "None":
+        if parameter.name in GIVEN or chosen.get(parameter.name) != NO_VALUE:  # what is given may be an array
+            continue
+        if _key_of(parameter, hints).no_value == "None":
             chosen[parameter.name] = None
     return inspect.BoundArguments(inspect.signature(function), chosen)
