@@ -130,7 +130,8 @@ def _stale_notes(store: Store) -> Iterator[Finding]:
     for note in sorted((store.root / "locks").glob("*.json")):
         study = note.name.split(".")[0]
         if not _is_busy(store, study) and not note.name.endswith(".deaths.json"):
-            yield Finding(study, False, f"{note.name} was left by a dead process", "delete it", note.unlink)
+            text, delete = f"{note.name} was left by a dead process", partial(note.unlink, missing_ok=True)
+            yield Finding(study, False, text, "delete it", delete)  # closing its open runs deletes it, too
 
 
 def _incomplete_files(store: Store) -> Iterator[Finding]:

@@ -38,9 +38,9 @@ def request_status(
 
 def prepare_request(address: str) -> None:
     """Import what a request to the address needs, and read certificates: that takes seconds on a busy machine."""
-    import httpx  # noqa: F401, PLC0415 - as above
+    import httpx  # noqa: PLC0415 - as above
 
-    _certificates(address)
+    httpx.Client(verify=_certificates(address)).close()  # imports what `import httpx` leaves for the first request
 
 
 def _certificates(address: str) -> "ssl.SSLContext | bool":

@@ -9,6 +9,7 @@ import nightune
 from nightune import tasks
 from nightune.models.error_causes import cause_of, users_line
 from nightune.tasks.tracking.store.retry import masked
+from nightune.tuning.analysis.failures import OUT_OF_DEVICE_MEMORY
 
 _FOLDER = Path(tasks.__path__[0]).resolve().parent  # the checkout, or the installed package itself
 PACKAGE_FOLDERS = (
@@ -30,7 +31,7 @@ def describe(error: Exception, study_folder: Path) -> Failure:
     line, cause = users_line(error, study_folder), cause_of(error)
     if line:
         cause = cause if line in cause else f"{cause} ({line})"
-    elif where := _own_fault(error):
+    elif OUT_OF_DEVICE_MEMORY not in cause and (where := _own_fault(error)):  # JAX hides its frames below our call
         cause = f"fault in Nightune: {cause} ({where}); please report it with error.txt of the trial's run"
     return Failure(masked(cause), masked("".join(traceback.format_exception(error))))
 

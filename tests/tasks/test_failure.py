@@ -12,6 +12,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.crash_log import Crash
 from nightune.tasks.trial.failure import describe
+from nightune.tuning.analysis import failures
 from nightune.tuning.analysis.failures import FailureGroup, failure_groups
 from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
@@ -46,6 +47,12 @@ def test_an_error_that_python_raises_in_our_own_code_asks_for_a_report(tmp_path:
     assert "fault in Nightune" in failure.message
     assert "report" in failure.message
     assert "params.py" in failure.message
+
+
+def test_a_device_without_memory_is_no_fault_of_nightune_where_its_call_is_the_last_frame(tmp_path: Path) -> None:
+    text = "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."
+    ours = compile(f"raise RuntimeError({text!r})", Path(failures.__file__).with_name("call.py"), "exec")
+    assert describe(caught(lambda: exec(ours)), tmp_path).message == f"RuntimeError: {text}"
 
 
 def test_an_error_of_a_library_is_shown_unchanged(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A named store that does not answer is reported within seconds, and asked once."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nightune.tasks import http
 from nightune.tasks.tracking.store import first_contact as module
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.first_contact import require_answer
@@ -73,6 +76,28 @@ def test_a_slow_import_is_not_taken_for_a_store_that_does_not_answer(monkeypatch
     monkeypatch.setattr(module, "prepare_request", slowly)
     monkeypatch.setattr(module, "_fault", lambda _: "" if imported.is_set() else "not imported")
     require_answer("http://mlflow.example")
+
+
+def test_missing_certificates_are_the_reason_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    http._trusted.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    with pytest.raises(StoreError, match="No such file"):
+        require_answer("https://127.0.0.1:9")
+
+
+def test_a_prepared_request_imports_nothing_more_of_its_library() -> None:
+    code = (
+        "import sys\n"
+        "from nightune.tasks.http import prepare_request, request_status\n"
+        "prepare_request('http://127.0.0.1:9')\n"
+        "before = set(sys.modules)\n"
+        "try:\n"
+        "    request_status('GET', 'http://127.0.0.1:9', 1.0)\n"
+        "except OSError:\n"
+        "    print(sorted(name for name in set(sys.modules) - before if name.startswith('http')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
 
 
 def test_a_name_that_is_looked_up_for_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,11 +105,12 @@ def test_leftovers_of_a_kill_are_found_and_repaired(
     log = TrialLog(store, sweep, trial, {}, data)
     log.open()
     (store.root / "locks").mkdir(exist_ok=True)
-    (store.root / "locks" / "flowers.training.json").write_text("{}")
+    for note in ("flowers.json", "flowers.training.json"):
+        (store.root / "locks" / note).write_text("{}")
     (store.root / "data" / ".unfinished-abc").mkdir(parents=True)
     monkeypatch.setattr(doctor, "MAXIMUM_WRITE_SECONDS", -1.0)
     found = [finding for finding in examine(store) if not finding.is_well]
-    assert len(found) == 3
+    assert len(found) == 4
     assert repair(found) == []
     assert [finding for finding in examine(store) if not finding.is_well] == []
     assert client(store).get_run(log._run_id).info.status == "KILLED"

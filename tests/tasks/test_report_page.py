@@ -19,6 +19,7 @@ from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep
 from nightune.tasks.tracking.sweeps.verdicts import write_verdict
+from nightune.tasks.trial.crash_log import Crash
 from nightune.tuning.analysis.promotion_gate import Decision, Guard
 from nightune.tuning.trial import Status
 from tests.conftest import kept_environment
@@ -100,6 +101,13 @@ def test_a_trial_that_was_not_trained_has_no_epoch() -> None:
     page = drawn(night([result(0, 0.9), large]))
     assert "3/4" in page.text
     assert "0/0" not in page.text
+
+
+def test_the_page_promises_a_traceback_only_where_an_error_was_raised() -> None:
+    crashed = Crash(2, 3, "SIGKILL, perhaps out of memory", is_final=True).message
+    page = drawn(night([result(0, 0.9), failed(1, "ValueError: no"), failed(2, crashed)]))
+    assert crashed in page.text
+    assert page.text.count("with its traceback") == 1
 
 
 def test_what_users_wrote_is_text_everywhere() -> None:

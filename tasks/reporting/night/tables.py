@@ -23,7 +23,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.value_text import value_text
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX, counted
 
 CELL_CHARACTERS = 80
@@ -74,7 +74,7 @@ def failures(night: Night) -> list[Row]:
     groups = failure_groups(night.results)
     lines = failure_lines(groups)
     return [
-        {"line": line, "link": night.link(group.run_id), "has_traceback": group.status is Status.FAILED}
+        {"line": line, "link": night.link(group.run_id), "has_traceback": group.has_traceback}
         for group, line in zip(groups, lines, strict=True)
     ]
 

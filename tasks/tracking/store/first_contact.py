@@ -52,12 +52,10 @@ def _prepare(tracking_uri: str) -> None:
 
     A process that ends while a thread of it imports, or reads certificates, may be ended by a segmentation fault.
     """
-    if tracking_uri.startswith(SERVERS):
-        prepare_request(tracking_uri)
-    elif _names_a_database_host(tracking_uri):
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - takes a moment; most stores are files or servers
-
-        with suppress(SQLAlchemyError, ImportError):  # `_refusal` reports it
+    with suppress(Exception):  # such as a file of certificates that is missing: the question fails by it, too
+        if tracking_uri.startswith(SERVERS):
+            prepare_request(tracking_uri)
+        elif _names_a_database_host(tracking_uri):
             _engine(tracking_uri)
 
 
@@ -93,7 +91,7 @@ def _names_a_database_host(tracking_uri: str) -> bool:
 
 def _refusal(tracking_uri: str) -> str:
     """Say why a database does not let us in, such as a wrong password; empty if it does, or cannot be asked."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - takes a moment; most stores are files or servers
 
     try:
         _engine(tracking_uri).connect().close()
