@@ -52,10 +52,13 @@ def test_a_study_in_use_on_another_machine_is_refused(store: Store, experiment: 
     assert read_lease(client(store), experiment) == theirs
 
 
-def test_a_lease_without_heartbeats_expires(store: Store, experiment: str) -> None:
+def test_a_lease_without_heartbeats_expires_and_the_wait_is_said(
+    store: Store, experiment: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "nightune")
     leave_lease(store, experiment, beat=time.time() - 60)
     with study_lease(client(store), experiment, "flowers", QUICK):
-        pass
+        assert "process 1 on other held" in caplog.text
 
 
 def test_a_holder_with_a_wrong_clock_that_sends_heartbeats_is_alive(store: Store, experiment: str) -> None:

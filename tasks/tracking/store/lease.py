@@ -103,6 +103,7 @@ def _is_alive(held: Lease, read: Callable[[], Lease | None], pace: Pace) -> bool
         return is_fresh and _is_running(held.process)
     if is_fresh:
         return True
+    logger.info("%s held the study; watching for %.0f s whether it still does …", held, pace.beat * 1.5)
     time.sleep(pace.beat * 1.5)  # the clocks of two machines may differ by more than the expiry: watch for a renewal
     later = read()
     return later is not None and later != held
