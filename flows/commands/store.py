@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors
-from nightune.flows.runtime.console import output, print_json, print_table
+from nightune.flows.runtime.console import output, print_json, print_table, progress_shown
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import NO_RESULT
 
@@ -26,7 +26,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Delete the checkpoints of all but the best trials; params, curves and results are kept."""
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.lock import study_lock  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
@@ -49,7 +49,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Examine the store: database, disk, leftovers of dead processes, lost files, devices and versions."""
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), progress_shown():
         from nightune.tasks.doctor import devices, examine  # noqa: PLC0415
         from nightune.tasks.doctor import repair as repair_findings  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
