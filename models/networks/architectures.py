@@ -292,6 +292,7 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
             raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
-        if chosen.get(parameter.name) == NO_VALUE and _key_of(parameter, hints).no_value == "None":
+        value = chosen.get(parameter.name)  # also an array: the training inputs
+        if isinstance(value, str) and value == NO_VALUE and _key_of(parameter, hints).no_value == "None":
             chosen[parameter.name] = None
     return inspect.BoundArguments(inspect.signature(function), chosen)

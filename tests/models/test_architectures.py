@@ -199,6 +199,16 @@ def build(input_shape, output_size, width: int | None, rate: Optional[float] = 0
     assert [bound[key] for key in chosen] == [None, None, None, "none"]
 
 
+def test_training_inputs_beside_a_parameter_that_may_be_none_are_given_as_they_are(
+    user_model: UserModel, tmp_path: Path
+) -> None:
+    name = user_model("def build(input_shape, output_size, training_inputs, width: int | None = None): ...\n")
+    rows = np.ones((2, 5))
+    bound = bound_arguments(name, {"width": "none"}, (5,), 3, tmp_path, rows).arguments
+    assert bound["training_inputs"] is rows
+    assert bound["width"] is None
+
+
 @pytest.mark.parametrize("parameter", ["norm: str | None = None", "norm=None"])
 def test_none_is_refused_where_it_may_be_a_text_or_no_value(
     user_model: UserModel, tmp_path: Path, parameter: str
