@@ -9,7 +9,7 @@ from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.flows.tune import confirm, train_replicates
 from nightune.models.kept_code import code_kept
 from nightune.phases import GATE, stage
-from nightune.tasks.confirm_finalists import finalists, has_finalists, missing_replicates, rules, with_rules
+from nightune.tasks.confirm_finalists import finalists, missing_replicates, rules, with_rules
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion, Request, best_candidate, promote_model
 from nightune.tasks.reporting.edited_code import edits_reported
@@ -45,7 +45,7 @@ def promote_sweep(setting: Setting, request: Request) -> Promotion:
 
     The caller holds the study's lock.
     """
-    setting = with_rules(setting) if has_finalists(setting) else setting
+    setting = with_rules(setting)
     announce_promotion(PromotionStarted(setting.sweep.id, _steps(setting)))
     confirmation = confirm(setting)
     report = read_report(setting.store, setting.study.name, setting.sweep)

@@ -72,7 +72,7 @@ def print_next_steps(
 def _print_correction(console: Console, report: SweepReport, study: str) -> None:
     """Print what a sweep without a best trial needs: more room for a search that ended before its first trial."""
     if report.sweep.ended_by and not report.results:
-        _print(console, f"  No trial fits into search.{report.sweep.ended_by}. Set more, or remove the key, then run:")
+        _print(console, f"  No trial fits into search.{report.sweep.ended_by}. Allow more, or remove it, then run:")
         _print(console, f"    nightune tune {study}")
         return
     _print(console, "  No trial gave a finite result. Read the messages above, correct the cause, then run:")

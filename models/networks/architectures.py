@@ -8,8 +8,8 @@ imported when a model is built.
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -233,17 +233,19 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, with string annotations resolved if possible."""
-    source = function.__init__ if inspect.isclass(function) else function
-    try:
-        return typing.get_type_hints(source, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        return {}
+    """The annotations, with string annotations resolved if possible: each alone, as others may name what is missing."""
+    source: Any = function.__init__ if inspect.isclass(function) else function
+    scope, hints = getattr(inspect.unwrap(source), "__globals__", {}), dict[str, Any]()
+    for name, hint in getattr(source, "__annotations__", {}).items():
+        with suppress(NameError, TypeError, AttributeError, SyntaxError):
+            hints |= typing.get_type_hints(types.SimpleNamespace(__annotations__={name: hint}), scope, None, True)
+    return hints
 
 
 def _key_of(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Key:
     hint = hints.get(parameter.name, parameter.annotation)
-    if hint is inspect.Parameter.empty and parameter.default is None:
+    is_unknown = hint in (inspect.Parameter.empty, Any, object) or isinstance(hint, str)
+    if is_unknown and parameter.default is None:
         hint = str | None  # the default alone tells no type: a text is not excluded
     return _as_key(hint, _plain(parameter.default))
 
@@ -253,12 +255,11 @@ def _as_key(hint: Any, default: Any) -> Key:
     if typing.get_origin(hint) is Annotated:
         stated = [note for note in hint.__metadata__ if isinstance(note, Key)]
         return replace(stated[0], default=default) if stated else _as_key(hint.__origin__, default)
-    alternatives = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else ()
-    if types.NoneType in alternatives:
-        others = [each for each in alternatives if each is not types.NoneType]
+    alternatives = [*_alternatives(hint)]
+    others = [each for each in alternatives if each is not types.NoneType]
+    if others and len(others) < len(alternatives):
         key = _as_key(typing.Union[tuple(others)], default)  # noqa: UP007 - of types that are known at run time
-        no_value: NoValue = "text" if NO_VALUE in key.options else "unclear" if str in others else "None"
-        return replace(key, no_value=no_value)
+        return replace(key, no_value=_no_value(key, others))
     if typing.get_origin(hint) is Literal:
         return Key("option", default, options=typing.get_args(hint))
     if hint is inspect.Parameter.empty and default is not None:
@@ -267,6 +268,34 @@ def _as_key(hint: Any, default: Any) -> Key:
         return Key("float", float(default) if isinstance(default, int) else default)
     kinds: dict[Any, KeyKind] = {bool: "boolean", int: "integer"}
     return Key(kinds.get(hint, "any"), default)
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    """Yield the types of a union, also of one that is written as a literal: Literal["a", None]."""
+    if typing.get_origin(hint) in UNIONS:
+        for each in typing.get_args(hint):
+            yield from _alternatives(each)
+    elif typing.get_origin(hint) is Literal and None in typing.get_args(hint):
+        values = tuple(each for each in typing.get_args(hint) if each is not None)
+        yield from (*([Literal[values]] if values else []), types.NoneType)
+    else:
+        yield hint
+
+
+def _no_value(key: Key, others: Sequence[Any]) -> NoValue:
+    """Return what "none" is of a parameter that may be None, or of these types."""
+    if NO_VALUE in (key.default, *key.options):
+        return "text"
+    return "unclear" if key.kind == "any" and any(map(_may_be_text, others)) else "None"
+
+
+def _may_be_text(hint: Any) -> bool:
+    if typing.get_origin(hint) is Annotated:
+        return _may_be_text(hint.__origin__)
+    if typing.get_origin(hint) is Literal:
+        return NO_VALUE in typing.get_args(hint)
+    kind = typing.get_origin(hint) or hint
+    return not isinstance(kind, type) or kind in (Any, object) or issubclass(kind, str)
 
 
 def _is_plain(value: Any) -> bool:
@@ -292,8 +321,7 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
             raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
-        if parameter.name in GIVEN or chosen.get(parameter.name) != NO_VALUE:  # what is given may be an array
-            continue
-        if _key_of(parameter, hints).no_value == "None":
+        value = chosen.get(parameter.name)  # also an array: the training inputs
+        if isinstance(value, str) and value == NO_VALUE and _key_of(parameter, hints).no_value == "None":
             chosen[parameter.name] = None
     return inspect.BoundArguments(inspect.signature(function), chosen)

@@ -199,6 +199,46 @@ def build(input_shape, output_size, width: int | None, rate: Optional[float] = 0
     assert [bound[key] for key in chosen] == [None, None, None, "none"]
 
 
+def test_training_inputs_beside_a_parameter_that_may_be_none_are_given_as_they_are(
+    user_model: UserModel, tmp_path: Path
+) -> None:
+    name = user_model("def build(input_shape, output_size, training_inputs, width: int | None = None): ...\n")
+    rows = np.ones((2, 5))
+    bound = bound_arguments(name, {"width": "none"}, (5,), 3, tmp_path, rows).arguments
+    assert bound["training_inputs"] is rows
+    assert bound["width"] is None
+
+
+@pytest.mark.parametrize(
+    ("parameter", "no_value"),
+    [
+        ('x: Literal["a", None] = None', "None"),
+        ('x: "Sequence[int] | None" = (4,)', "None"),
+        ('x: Annotated[int | None, "units"] = None', "None"),
+        ('x: Annotated[str, "its name"] | None = None', "unclear"),
+        ('x: int | Literal["none"] | None = None', "unclear"),
+        ("x: Union[int, str, None] = 3", "unclear"),
+        ("x: Any = None", "unclear"),
+        ('x: "Missing | None" = None', "unclear"),
+        ('x: str | None = "none"', "text"),
+        ('x: str = "none"', "text"),
+        ("x: None = None", "text"),
+    ],
+)
+def test_what_none_is_follows_from_what_a_parameter_may_be(
+    user_model: UserModel, tmp_path: Path, parameter: str, no_value: str
+) -> None:
+    code = f"def build(input_shape, output_size, {parameter}) -> 'keras.Model': ..."  # of a name that is not imported
+    name = user_model(
+        f"from collections.abc import Sequence\nfrom typing import Annotated, Any, Literal, Union\n\n{code}\n"
+    )
+    key = architecture_keys(name, tmp_path)["x"]
+    assert key.no_value == no_value
+    assert bool(key.problem("none")) == (no_value == "unclear")
+    bound = bound_arguments(name, {"x": "none"}, (5,), 3, tmp_path).arguments
+    assert bound["x"] == (None if no_value == "None" else "none")
+
+
 @pytest.mark.parametrize("parameter", ["norm: str | None = None", "norm=None"])
 def test_none_is_refused_where_it_may_be_a_text_or_no_value(
     user_model: UserModel, tmp_path: Path, parameter: str

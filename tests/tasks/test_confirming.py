@@ -1,6 +1,7 @@
 """How many finalists a sweep confirms is settled once: by its trials, and as before where it had begun."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +50,25 @@ def test_a_sweep_without_a_finite_result_has_no_finalists(store: Store, sweep: S
     log_trial(store, sweep, data, 1, [0.5])
     assert has_finalists(setting(store, sweep, data))
     assert not has_finalists(setting(store, sweep, data, ConfirmationSection(finalists=0)))
+
+
+def test_a_promotion_without_finalists_records_how_many_a_later_confirmation_has(
+    store: Store, sweep: Sweep, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replicates that it trains would look like those of a confirmation that an earlier version began."""
+    from nightune.flows.promote import promote_sweep
+    from nightune.tasks.promote_model import Request
+
+    log_trial(store, sweep, data, 0, [0.5])
+    study: Any = SimpleNamespace(confirmation=ConfirmationSection(finalists=0), promotion=PromotionSection())
+
+    def stop(held: Setting) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nightune.flows.promote.confirm", stop)
+    with pytest.raises(KeyboardInterrupt):
+        promote_sweep(replace(setting(store, sweep, data), study=study), Request(False, False, ""))
+    assert read_sweep(client(store).get_run(sweep.run_id)).confirming == (3, 2)
 
 
 def test_a_search_of_many_trials_has_more_finalists_and_seeds(

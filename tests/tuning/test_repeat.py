@@ -25,6 +25,7 @@ finalists = 2
 PARAMS: dict[str, Any] = {
     "model.architecture": "mlp",
     "model.units": [8, 4],
+    "model.norm": None,
     "optimizer": "adam",
     "learning_rate.peak": 1e-5,
     "stopping.rule": "none",

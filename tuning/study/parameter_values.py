@@ -50,7 +50,7 @@ def value_problems(value: object, key: KeySpec) -> list[str]:
 
 def native(value: Any, key: KeySpec) -> Value:
     """Convert a valid value to the kind of the key: 1 becomes 1.0 for a float key."""
-    if key.kind in ("float", "integer") and not isinstance(value, str):  # a text is no value
+    if key.kind in ("float", "integer") and not isinstance(value, str):  # "none" of a number that may be None stays
         return float(value) if key.kind == "float" else int(value)
     if key.is_by_head and isinstance(value, dict):
         return {head: [*map(float, each)] if isinstance(each, list) else each for head, each in sorted(value.items())}

@@ -26,10 +26,12 @@ class Seeds:
 def repeating_study(text: str, question: str, seeds: Seeds, epochs: int, params: Params) -> str | None:
     """Return the text of a study with another question and other seeds, whose only point are these complete params.
 
+    A param that is None is the default of a model's parameter, and left out.
     Data, their split, objective and what follows the search stay as in `text`; the name is left to the file. None if
     that cannot be written into the text.
     """
     edited: str | None = text
+    params = {name: value for name, value in params.items() if value is not None}
     written: list[tuple[tuple[str, ...], Any]] = [(("question",), question), (("seed",), seeds.of_trials)]
     if "seed" not in tomllib.loads(text).get("data", {}).get("split", {}):
         written.append(((*SPLIT, "seed"), seeds.of_split))
