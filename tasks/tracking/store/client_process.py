@@ -19,10 +19,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import processor_count
 
 RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
-START_SECONDS = 2.0  # of a processor, until it answers: most of it imports MLflow
+START_SECONDS = 1.5  # of a processor, until it answers: most of it imports MLflow
+NOT_NEEDED = "pandas"  # which MLflow imports where it is installed
 SAMPLE = 6  # writes that are measured before it may start
 LEAST_SHARE = 0.1  # of the time from one write to the next; below, a thread disturbs no training
 COMMAND = "from nightune.tasks.tracking.store.client_process import serve; serve()"
@@ -189,8 +191,10 @@ def serve() -> None:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    made = plain_client(pickle.load(requests))
-    made.search_experiments(max_results=1)
+    address = pickle.load(requests)
+    with lasting_imports(), without_modules(NOT_NEEDED):
+        made = plain_client(address)
+        made.search_experiments(max_results=1)
     with suppress(EOFError, BrokenPipeError):
         pickle.dump(None, answers)
         while True:
