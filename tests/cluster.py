@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from nightune.flows.runtime.processes import child_environment
+from nightune.tasks.child_environment import child_environment
 from tests.faults.conftest import free_port
 
 ENTRY = "nightune.flows.runtime.worker_process"

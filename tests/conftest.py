@@ -161,7 +161,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from nightune.flows.runtime.processes import child_environment
+    from nightune.tasks.child_environment import child_environment
     from nightune.tasks.child_server import start_server
 
     home = tmp_path_factory.mktemp("prefect")

@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import Any
 
 from nightune.flows.runtime.exit_codes import INTERRUPTED
-from nightune.flows.runtime.processes import child_environment, follow
+from nightune.flows.runtime.processes import follow
 from nightune.settings import read_settings
+from nightune.tasks.child_environment import child_environment
 
 LINES = 12  # of messages that a notebook shows at a time, and that an error quotes
 FORCED_COLOUR = ("FORCE_COLOR", "CLICOLOR_FORCE")  # a notebook sets them, and shows plain text here

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightune.flows.runtime.processes import child_environment, follow
+from nightune.flows.runtime.processes import follow
+from nightune.tasks.child_environment import child_environment
 
 _CODE = "import sys; from nightune.flows.runtime.charts_ahead import run; run(sys.argv[1], int(sys.argv[2]))"
 

@@ -18,9 +18,10 @@ from filelock import FileLock
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.prefect_profiles import prefect_address
-from nightune.flows.runtime.processes import child_environment, follow
+from nightune.flows.runtime.processes import follow
 from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import SERVED_BY, read_settings
+from nightune.tasks.child_environment import child_environment
 from nightune.tasks.child_server import START_SECONDS, ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.prepared_databases import place_prepared

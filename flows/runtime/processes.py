@@ -22,11 +22,6 @@ def follow(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def child_environment() -> dict[str, str]:
-    """Return the environment of a child that imports what this process can import, the working folder left out."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
 def follow_server() -> bool:
     """End a night with the process of `serve` that started it; return False for any other night.
 

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightune.flows.runtime.processes import child_environment, follow
+from nightune.flows.runtime.processes import follow
 from nightune.settings import SUPERVISOR, read_settings
+from nightune.tasks.child_environment import child_environment
 
 if TYPE_CHECKING:
     from nightune.tasks.workers.sweep_workers import CrewOfSweep

@@ -7,12 +7,10 @@ imported when a model is built.
 
 import inspect
 import types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from nightune.models.backend import import_tensorflow_if_installed
 from nightune.models.data.dataset import OutputSize
@@ -26,16 +24,16 @@ from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.layer_blocks import Activation, Dropout, Size, block, checked_sizes, last_layers
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
+from nightune.models.networks.parameter_keys import annotations, is_key, is_no_value, key_of
 from nightune.models.networks.sequence_architecture import sequence
 from nightune.models.serving.input_trees import ShapeTree, is_several, map_arrays
-from nightune.models.techniques.keys import NO_VALUE, Key, NoValue
+from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
-from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
+from nightune.vocabulary import MODEL_PREFIX, unknown_name
 
 GIVEN = ("input_shape", "output_size", "training_inputs", "vocabulary_sizes")
 NO_VOCABULARIES: Mapping[str, int] = types.MappingProxyType({})
-UNIONS = (typing.Union, types.UnionType)  # int | None, Optional[int]
 
 
 def mlp(
@@ -106,11 +104,11 @@ def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
     The key of a parameter without a default has the default None: `build_model` refuses to build without a value.
     """
     function = _find(name, folder)
-    hints = _hints(function)
+    hints = annotations(function)
     return {
-        parameter.name: _key_of(parameter, hints)
+        parameter.name: key_of(parameter, hints)
         for parameter in _parameters(function)
-        if parameter.name not in GIVEN and _is_plain(_plain(parameter.default))
+        if parameter.name not in GIVEN and is_key(parameter)
     }
 
 
@@ -232,87 +230,8 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return named
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, with string annotations resolved if possible: each alone, as others may name what is missing."""
-    source: Any = function.__init__ if inspect.isclass(function) else function
-    scope, hints = getattr(inspect.unwrap(source), "__globals__", {}), dict[str, Any]()
-    for name, hint in getattr(source, "__annotations__", {}).items():
-        with suppress(NameError, TypeError, AttributeError, SyntaxError):
-            hints |= typing.get_type_hints(types.SimpleNamespace(__annotations__={name: hint}), scope, None, True)
-    return hints
-
-
-def _key_of(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Key:
-    hint = hints.get(parameter.name, parameter.annotation)
-    is_unknown = hint in (inspect.Parameter.empty, Any, object) or isinstance(hint, str)
-    if is_unknown and parameter.default is None:
-        hint = str | None  # the default alone tells no type: a text is not excluded
-    return _as_key(hint, _plain(parameter.default))
-
-
-def _as_key(hint: Any, default: Any) -> Key:
-    """Return the key of a parameter. If it may be None, that is "none" in a study, unless it may be a text as well."""
-    if typing.get_origin(hint) is Annotated:
-        stated = [note for note in hint.__metadata__ if isinstance(note, Key)]
-        return replace(stated[0], default=default) if stated else _as_key(hint.__origin__, default)
-    alternatives = [*_alternatives(hint)]
-    others = [each for each in alternatives if each is not types.NoneType]
-    if others and len(others) < len(alternatives):
-        key = _as_key(typing.Union[tuple(others)], default)  # noqa: UP007 - of types that are known at run time
-        return replace(key, no_value=_no_value(key, others))
-    if typing.get_origin(hint) is Literal:
-        return Key("option", default, options=typing.get_args(hint))
-    if hint is inspect.Parameter.empty and default is not None:
-        hint = type(default)
-    if hint is float or set(alternatives) == {int, float}:
-        return Key("float", float(default) if isinstance(default, int) else default)
-    kinds: dict[Any, KeyKind] = {bool: "boolean", int: "integer"}
-    return Key(kinds.get(hint, "any"), default)
-
-
-def _alternatives(hint: Any) -> Iterator[Any]:
-    """Yield the types of a union, also of one that is written as a literal: Literal["a", None]."""
-    if typing.get_origin(hint) in UNIONS:
-        for each in typing.get_args(hint):
-            yield from _alternatives(each)
-    elif typing.get_origin(hint) is Literal and None in typing.get_args(hint):
-        values = tuple(each for each in typing.get_args(hint) if each is not None)
-        yield from (*([Literal[values]] if values else []), types.NoneType)
-    else:
-        yield hint
-
-
-def _no_value(key: Key, others: Sequence[Any]) -> NoValue:
-    """Return what "none" is of a parameter that may be None, or of these types."""
-    if NO_VALUE in (key.default, *key.options):
-        return "text"
-    return "unclear" if key.kind == "any" and any(map(_may_be_text, others)) else "None"
-
-
-def _may_be_text(hint: Any) -> bool:
-    if typing.get_origin(hint) is Annotated:
-        return _may_be_text(hint.__origin__)
-    if typing.get_origin(hint) is Literal:
-        return NO_VALUE in typing.get_args(hint)
-    kind = typing.get_origin(hint) or hint
-    return not isinstance(kind, type) or kind in (Any, object) or issubclass(kind, str)
-
-
-def _is_plain(value: Any) -> bool:
-    """True for values that a study file can contain; parameters with other defaults are not keys."""
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _plain(default: Any) -> Any:
-    if default is inspect.Parameter.empty:
-        return None
-    return [_plain(item) for item in default] if isinstance(default, list | tuple) else default
-
-
 def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspect.BoundArguments:
-    parameters, hints = _parameters(function), _hints(function)
+    parameters, hints = _parameters(function), annotations(function)
     names = [parameter.name for parameter in parameters]
     for name in values:
         if name not in names and name not in GIVEN:
@@ -321,7 +240,6 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
             raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
-        value = chosen.get(parameter.name)  # also an array: the training inputs
-        if isinstance(value, str) and value == NO_VALUE and _key_of(parameter, hints).no_value == "None":
+        if is_no_value(chosen.get(parameter.name), parameter, hints):
             chosen[parameter.name] = None
     return inspect.BoundArguments(inspect.signature(function), chosen)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nightune.settings import SUPERVISOR, read_settings
+from nightune.tasks.child_environment import child_environment
 from nightune.tasks.tracking.store.provenance import environment
 from nightune.tasks.trial.crash_log import open_crash_log, signal_name
 from nightune.tasks.workers.marks import Mark, machine, sees
@@ -261,8 +262,7 @@ class Host:
             sent.write(pickle.dumps(start))
 
     def _environment(self) -> dict[str, str]:
-        found = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        found |= {SUPERVISOR: str(os.getpid()), "NIGHTUNE_STORE": str(store_of_worker())}
+        found = child_environment() | {SUPERVISOR: str(os.getpid()), "NIGHTUNE_STORE": str(store_of_worker())}
         of_flow = self._sending.environment
         own = {name: value for name, value in found.items() if name not in of_flow and name != "NIGHTUNE_DASK"}
         return own | {name: value for name, value in of_flow.items() if value is not None}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,17 @@ def wait_for_start(processes: list[ClientProcess]) -> ClientProcess:
     return processes[0]
 
 
+@contextmanager
+def writing_there(
+    store: Store, processes: list[ClientProcess]
+) -> Iterator[tuple[BackgroundWriter[Any], ClientProcess]]:
+    """A writer after its first write, which returned None: the other process makes its further calls."""
+    with client_process(store.tracking_uri, 4), BackgroundWriter[Any]() as writer:
+        writer.submit(lambda: None)
+        writer.wait()
+        yield writer, wait_for_start(processes)
+
+
 def written(store: Store, sweep: Sweep, data: PreparedData, trial: Trial, number: int) -> str:
     log = TrialLog(store, sweep, replace(trial, number=number, key=f"{number:016x}"), {"place": "hall"}, data)
     log.log_epoch(1, {"loss": 0.5, "val_loss": 0.75})
@@ -77,17 +89,13 @@ def content(run: Any) -> tuple[object, ...]:
 def test_a_record_is_the_same_as_without_the_process(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
 ) -> None:
-    write = partial(written, store, sweep, data, trial)
-    with client_process(store.tracking_uri, 2), BackgroundWriter[str]() as writer:
-        writer.submit(partial(write, 0))
-        writer.wait()
-        process = wait_for_start(processes)
-        made: list[str] = []
+    here, made = written(store, sweep, data, trial, 0), list[str]()
+    with writing_there(store, processes) as (writer, process):
         process.call = lambda name, *values, **options: (  # type: ignore[method-assign]
             made.append(name) or ClientProcess.call(process, name, *values, **options)
         )
-        writer.submit(partial(write, 1))
-        here, there = writer.results()
+        writer.submit(lambda: written(store, sweep, data, trial, 1))
+        there = writer.results()[-1]
     assert made == ["create_run", "log_inputs", "log_batch", "set_terminated"]
     runs = [client(store).get_run(run_id) for run_id in (here, there)]
     assert content(runs[0]) == content(runs[1])
@@ -99,11 +107,7 @@ def test_a_record_is_the_same_as_without_the_process(
 def test_a_process_that_is_killed_loses_no_record_and_doubles_none(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
 ) -> None:
-    write = partial(written, store, sweep, data, trial)
-    with client_process(store.tracking_uri, 4), BackgroundWriter[str]() as writer:
-        writer.submit(partial(write, 0))
-        writer.wait()
-        process = wait_for_start(processes)
+    with writing_there(store, processes) as (writer, process):
         receive = process._receive
 
         def killed_after_the_call() -> Any:
@@ -112,9 +116,9 @@ def test_a_process_that_is_killed_loses_no_record_and_doubles_none(
             raise EOFError(answer)
 
         process._receive = killed_after_the_call  # type: ignore[method-assign]
-        for number in (1, 2):
-            writer.submit(partial(write, number))
-        assert len(set(writer.results())) == 3
+        for number in (0, 1, 2):
+            writer.submit(partial(written, store, sweep, data, trial, number))
+        assert len({*writer.results()} - {None}) == 3
     runs = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
     assert len(runs) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -124,10 +128,7 @@ def test_a_process_that_is_killed_loses_no_record_and_doubles_none(
 def test_a_process_that_is_killed_between_two_writes_ends_no_sweep(
     store: Store, sweep: Sweep, processes: list[ClientProcess]
 ) -> None:
-    with client_process(store.tracking_uri, 2), BackgroundWriter[None]() as writer:
-        writer.submit(lambda: None)
-        writer.wait()
-        process = wait_for_start(processes)
+    with writing_there(store, processes) as (writer, process):
         process._process.kill()
         process._process.wait()
         writer.submit(lambda: client(store).set_tag(sweep.run_id, "place", "hall"))
@@ -139,10 +140,7 @@ def test_a_process_that_is_killed_between_two_writes_ends_no_sweep(
 def test_a_run_is_created_once_where_the_process_does_not_hear_the_server(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
 ) -> None:
-    with client_process(store.tracking_uri, 2), BackgroundWriter[str]() as writer:
-        writer.submit(lambda: "")
-        writer.wait()
-        process = wait_for_start(processes)
+    with writing_there(store, processes) as (writer, process):
         receive, lost = process._receive, [ConnectionResetError("the answer is lost")]
         process._receive = lambda: (  # type: ignore[method-assign]
             (False, lost.pop()) if receive() and lost else (True, None)
@@ -157,22 +155,19 @@ def test_a_run_is_created_once_where_the_process_does_not_hear_the_server(
 def test_a_write_that_outlives_the_block_is_made_here(
     store: Store, sweep: Sweep, processes: list[ClientProcess]
 ) -> None:
-    helper = module.Helper(store.tracking_uri, 3)
-    helper.count(1.0)
+    on_demand = module.OnDemand(store.tracking_uri, 3)
+    on_demand.count(1.0)
     process = wait_for_start(processes)
-    helper.close()
+    on_demand.close()
     with pytest.raises(module.LostProcessError):
         process.call("set_tag", sweep.run_id, "place", "hall")
-    helper.count(1.0)
+    on_demand.count(1.0)
     assert processes == [process]
 
 
 @pytest.mark.usefixtures("always")
 def test_an_error_is_the_one_that_mlflow_raises_here(store: Store, processes: list[ClientProcess]) -> None:
-    with client_process(store.tracking_uri, 2), BackgroundWriter[None]() as writer:
-        writer.submit(lambda: None)
-        writer.wait()
-        wait_for_start(processes)
+    with writing_there(store, processes) as (writer, _):
         writer.submit(lambda: client(store).set_terminated("0" * 32))
         with pytest.raises(RefusedRequestError, match="0" * 32):
             writer.results()
@@ -200,12 +195,12 @@ def test_few_writes_and_rare_ones_start_no_process(
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     for trials, interval, starts in ((24, 0.1, 0), (200, 1.0, 0), (200, 0.1, 1)):
-        helper = module.Helper(store.tracking_uri, trials)
+        on_demand = module.OnDemand(store.tracking_uri, trials)
         for _ in range(20):
             now[0] += interval
-            helper.count(0.03)
+            on_demand.count(0.03)
         assert len(processes) == starts
-        helper.close()
+        on_demand.close()
 
 
 def test_a_password_is_not_in_the_command(processes: list[ClientProcess]) -> None:

@@ -1,4 +1,4 @@
-"""What the report says: the answer, the headline, how sure it is, and the commands to go on with."""
+"""What the report says: the answer, the headline, how sure it is, and the commands that follow."""
 
 import math
 from dataclasses import replace

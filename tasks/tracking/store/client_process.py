@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import processor_count
+from nightune.tasks.child_environment import child_environment
 
 RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
 START_SECONDS = 1.5  # of a processor, until it answers: most of it imports MLflow
@@ -41,14 +42,12 @@ class ClientProcess:
     """A child process that makes calls of MLflow's client, one at a time. It ends with the process that started it."""
 
     def __init__(self, tracking_uri: str) -> None:
-        folders = [path for path in sys.path if path and isinstance(path, str)]  # Python ignores the others
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=child_environment(),
         )
         self._uses, self._is_ready = threading.Lock(), threading.Event()
         self._send(tracking_uri)  # not by the command, which other users can read: it may have a password
@@ -83,7 +82,7 @@ class ClientProcess:
                 self._stream(stream).close()
 
     def _wait_for_start(self) -> None:
-        with suppress(Exception):  # it has ended, or something printed before its answer: the thread writes on
+        with suppress(Exception):  # it has ended, or printed something before its answer: it is never used
             self._receive()
             self._is_ready.set()
 
@@ -101,7 +100,7 @@ class ClientProcess:
         return stream
 
 
-class Helper:
+class OnDemand:
     """Starts a client process where the writes that are left pay for it; `trials` are to be written in all."""
 
     def __init__(self, tracking_uri: str, trials: int) -> None:
@@ -123,11 +122,11 @@ class Helper:
         self._seconds.append(seconds)
         if self._may_start and len(self._seconds) >= SAMPLE and self._pays():
             self._may_start = False
-            with suppress(OSError, RuntimeError):  # no room for a process or a thread: this one writes on
+            with suppress(OSError, RuntimeError):  # no room for a process or a thread: this thread continues
                 self._process = ClientProcess(self.tracking_uri)
 
     def close(self) -> None:
-        """End the process; a write that goes on after an interrupt starts none."""
+        """End the process. A write that is still running, as after an interrupt, does not start one."""
         self._may_start = False
         if self._process is not None:
             self._process.close()
@@ -137,8 +136,8 @@ class Helper:
         return write * self._left > 2 * START_SECONDS and write > LEAST_SHARE * interval
 
 
-_of_block: ContextVar[Helper | None] = ContextVar("client_process_of_block", default=None)
-_of_write: ContextVar[Helper | None] = ContextVar("client_process_of_write", default=None)
+_of_block: ContextVar[OnDemand | None] = ContextVar("client_process_of_block", default=None)
+_of_write: ContextVar[OnDemand | None] = ContextVar("client_process_of_write", default=None)
 
 
 @contextmanager
@@ -147,32 +146,34 @@ def client_process(tracking_uri: str, trials: int) -> Iterator[None]:
     if processor_count() < 2:
         yield
         return
-    helper = Helper(tracking_uri, trials)
-    token = _of_block.set(helper)
+    on_demand = OnDemand(tracking_uri, trials)
+    token = _of_block.set(on_demand)
     try:
         yield
     finally:
         _of_block.reset(token)
-        helper.close()
+        on_demand.close()
 
 
 def in_background(write: Callable[[], R]) -> R:
     """Make a background write in this thread, its calls by the process of the block where there is one."""
-    helper = _of_block.get()
-    if helper is None:
+    on_demand = _of_block.get()
+    if on_demand is None:
         return write()
-    token, began = _of_write.set(helper), time.thread_time()
+    token, began = _of_write.set(on_demand), time.thread_time()
     try:
         return write()
     finally:
         _of_write.reset(token)
-        helper.count(time.thread_time() - began)
+        on_demand.count(time.thread_time() - began)
 
 
 def process_for(tracking_uri: str, name: str) -> ClientProcess | None:
     """Return the process that makes a call of this client method for the write in progress; None: this one does."""
-    helper = _of_write.get()
-    return helper.process if helper is not None and name in RECORDING and helper.tracking_uri == tracking_uri else None
+    on_demand = _of_write.get()
+    if on_demand is None or name not in RECORDING or on_demand.tracking_uri != tracking_uri:
+        return None
+    return on_demand.process
 
 
 def plain_client(tracking_uri: str) -> Any:

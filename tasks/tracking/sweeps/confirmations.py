@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.sweeps.tables import add_table
 from nightune.tuning.analysis.confirmation import COSTS, Confirmation
 from nightune.tuning.trial import Value
 
@@ -18,7 +19,7 @@ def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -
     """Write the finalists to the sweep's run; the tag with the winner is set last and marks them complete."""
     client(store).log_dict(sweep.run_id, asdict(confirmation), names.CONFIRMATION)
     if confirmation.finalists:
-        add_table(store, sweep, confirmation_rows(confirmation), names.CONFIRMATION_TABLE)
+        add_table(store, sweep.run_id, confirmation_rows(confirmation), names.CONFIRMATION_TABLE)
     winner = confirmation.winner
     if winner is not None:
         client(store).log_metric(sweep.run_id, names.CONFIRMED_OBJECTIVE, winner.finalist.mean)

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.sweeps.tables import add_table
 from nightune.tuning.analysis.importance import WhatMattered
 
 
@@ -16,7 +17,7 @@ def write_importance(store: Store, sweep: Sweep, mattered: WhatMattered) -> None
     """Write the dimensions to the sweep's run; the tag with the most important is set last and marks them complete."""
     client(store).log_dict(sweep.run_id, asdict(mattered), names.IMPORTANCE)
     if mattered.dimensions:
-        add_table(store, sweep, [asdict(each) for each in mattered.dimensions], names.IMPORTANCE_TABLE)
+        add_table(store, sweep.run_id, [asdict(each) for each in mattered.dimensions], names.IMPORTANCE_TABLE)
     first = next((each.name for each in mattered.dimensions if each.share is not None), "unknown")
     client(store).set_tag(sweep.run_id, names.MATTERED_MOST, first)
 

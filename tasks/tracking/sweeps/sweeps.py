@@ -16,6 +16,7 @@ from nightune.tasks.tracking.store.store import Store, client, study_experiment
 from nightune.tasks.tracking.sweeps.first_rungs import read_first_rungs
 from nightune.tasks.tracking.sweeps.numbers import keep_number, next_number
 from nightune.tasks.tracking.sweeps.objectives import further_tags, read_further
+from nightune.tasks.tracking.sweeps.tables import add_table
 from nightune.tuning.study.ends import MAY_CHANGE
 from nightune.tuning.study.population import POPULATION
 from nightune.vocabulary import DIRECTIONS
@@ -130,29 +131,8 @@ def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequenc
     mlflow_client = client(store)
     mlflow_client.log_text(sweep.run_id, leaderboard_csv, names.LEADERBOARD_CSV)
     if rows:
-        add_table(store, sweep, rows, names.LEADERBOARD_TABLE)
+        add_table(store, sweep.run_id, rows, names.LEADERBOARD_TABLE)
     return _mark(store, sweep, SweepStatus.COMPLETE)
-
-
-def add_table(store: Store, sweep: Sweep, rows: Sequence[Mapping[str, "Value"]], path: str) -> None:
-    """Write rows to the sweep's run as a table of MLflow's pages, replacing one of the same path."""
-    mlflow_client = client(store)
-    table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
-    mlflow_client.log_dict(sweep.run_id, table, path)
-    # log_table sets this tag so that the pages show a table; log_table itself would use pandas.
-    tables = _listed_tables(mlflow_client.get_run(sweep.run_id).data.tags)
-    entry = {"path": path, "type": "table"}
-    kept = [each for each in tables if each != entry]
-    mlflow_client.set_tag(sweep.run_id, names.MLFLOW_TABLES, json.dumps([*kept, entry]))
-
-
-def _listed_tables(tags: Mapping[str, str]) -> list[Any]:
-    """Return the tables that a run lists; none if the tag is damaged, since MLflow only shows them."""
-    try:
-        tables = json.loads(tags.get(names.MLFLOW_TABLES, "[]"))
-    except ValueError:
-        return []
-    return tables if isinstance(tables, list) else []
 
 
 def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
@@ -319,8 +299,3 @@ def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
     else:
         mlflow_client.set_terminated(sweep.run_id, states[status])
     return replace(sweep, status=status)
-
-
-def _cell(value: "Value") -> "Value":
-    """Return a table's cell: lists and tables as text, since MLflow's tables hold plain values."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
