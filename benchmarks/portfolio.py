@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
-from nightune.tuning.search.greedy_portfolio import choose, leader_regret
+from nightune.tuning.search.greedy_portfolio import choose, leader_regret, leader_regrets
 from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.vocabulary import OBJECTIVES
 
@@ -119,11 +119,10 @@ def mean_of(rows: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray
     return float(np.mean([row[0] for row in rows])), np.mean([row[1] for row in rows], axis=0)
 
 
-def random_regrets(losses: np.ndarray, draws: int) -> Iterator[list[float]]:
+def random_regrets(losses: np.ndarray, draws: int) -> Iterator[np.ndarray]:
     """Yield for each draw the regrets after 1, 2, … configurations at random, without repetition."""
     for draw in range(draws):
-        order = np.random.default_rng([draw, 8]).permutation(len(losses)).tolist()
-        yield [leader_regret(losses, order[: count + 1]) for count in range(len(order))]
+        yield leader_regrets(losses, np.random.default_rng([draw, 8]).permutation(len(losses)).tolist())
 
 
 def print_row(name: str, reached: float, means: np.ndarray, marks: Sequence[int], agreement: str = "") -> None:

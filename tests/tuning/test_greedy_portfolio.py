@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nightune.tuning.search.greedy_portfolio import WORST, choose, leader_regret, regrets_of
+from nightune.tuning.search.greedy_portfolio import WORST, choose, leader_regret, leader_regrets, regrets_of
 
 NAN = float("nan")
 # Three data sets, five configurations: 0 is good on the first two, 1 on the last, 2 is second everywhere.
@@ -62,6 +62,13 @@ def test_a_leader_that_fails_again_and_trials_that_all_failed_are_the_worst() ->
     assert leader_regret(losses, [0]) == WORST
     assert leader_regret(losses, [1]) == WORST
     assert leader_regret(losses, [0, 2]) == (WORST + 0.0) / 2
+
+
+def test_the_regrets_of_leaders_are_those_after_each_of_the_trials() -> None:
+    losses = np.array([[NAN, NAN], [4.0, 4.0], [0.0, 4.0], [1.0, 1.0], [6.0, 6.0], [5.0, 5.0]])  # best 1, median 4
+    order = [0, 5, 2, 3]
+    after = [leader_regret(losses, order[:count]) for count in range(1, 5)]
+    assert leader_regrets(losses, order).tolist() == after == [WORST, 4 / 3, (1.0 - 1 / 3) / 2, (1.0 + 0.0) / 2]
 
 
 def test_configurations_that_improve_nothing_are_still_chosen_once_and_the_good_ones_first() -> None:

@@ -39,22 +39,28 @@ def regrets_of(losses: np.ndarray) -> np.ndarray:
 
 
 def leader_regret(losses: np.ndarray, tried: Sequence[int]) -> float:
-    """Return the regret of the configuration that leads among those tried on one data set.
+    """Return the regret of the configuration that leads among those tried on one data set: `leader_regrets`' last."""
+    return float(leader_regrets(losses, tried)[-1])
+
+
+def leader_regrets(losses: np.ndarray, tried: Sequence[int]) -> np.ndarray:
+    """Return the regrets of the leaders after the first, the first two, … of the configurations tried on one data set.
 
     `losses` are (configurations, seeds). The leader is chosen by its loss with one seed and judged by its losses with
     the others, for each seed in turn: the luck of the trial that led does not count.
     """
     best, median = _ends(_means(losses))
-    found = []
-    for seed in range(losses.shape[1]):
-        seen = losses[list(tried), seed]
-        if not np.isfinite(seen).any():
-            found.append(WORST)
-            continue
-        leader = tried[int(np.nanargmin(seen))]
-        regret = (np.delete(losses[leader], seed).mean() - best) / (median - best)
-        found.append(min(regret, WORST) if np.isfinite(regret) else WORST)
-    return float(np.mean(found))
+    mine = losses[list(tried)]
+    found = np.empty(mine.shape)
+    for seed in range(mine.shape[1]):
+        seen = np.where(np.isfinite(mine[:, seed]), mine[:, seed], np.inf)
+        before = np.minimum.accumulate(np.concatenate([[np.inf], seen]))[:-1]
+        leader = np.maximum.accumulate(np.where(seen < before, np.arange(len(seen)), -1))
+        regret = (np.delete(mine, seed, axis=1).mean(axis=1) - best) / (median - best)
+        regret = np.where(np.isfinite(regret), np.minimum(regret, WORST), WORST)
+        found[:, seed] = np.where(leader < 0, WORST, regret[leader])
+    means: np.ndarray = found.mean(axis=1)
+    return means
 
 
 def _ends(losses: np.ndarray) -> tuple[float, float]:
