@@ -21,6 +21,8 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each started process would compile 400 modules,
+sys.dont_write_bytecode = False  # and each run all tests
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would its children
 
@@ -109,11 +111,12 @@ def no_default_store() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose tables exist: creating them takes seconds, copying the file does not."""
+    """A store whose tables and whose script of the report's charts exist: both take seconds, copies of them do not."""
+    from nightune.tasks.reporting.night.charts_library import charts_library
     from nightune.tasks.tracking.store.store import open_store
 
     root = tmp_path_factory.mktemp("template") / "mlruns"
-    open_store(root)
+    charts_library(open_store(root).compiled)
     return root
 
 
@@ -124,6 +127,13 @@ def store_root(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(empty_store, root)
     monkeypatch.setenv("NIGHTUNE_STORE", str(root))
     return root
+
+
+@pytest.fixture
+def proof_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open no model with own code in a fresh process before its trials: test_prove_reopening.py does, one for all."""
+    for module in ("build_models", "check_study"):
+        monkeypatch.setattr(f"nightune.tasks.{module}.prove_reopening", lambda *_: None)
 
 
 @pytest.fixture

@@ -313,6 +313,7 @@ def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: st
 
 
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="TensorFlow's gradients")
+@pytest.mark.usefixtures("proof_left_out")
 def test_a_training_step_is_tried_as_the_page_says(tmp_path: Path) -> None:
     more = 'optimizer = "adam"\npenalty = { kind = "l2", strength = 0.1, label_smoothing = 0.1 }'
     file = changed(tmp_path, "The training step", "steps.toml", {'optimizer = "adam"': more})

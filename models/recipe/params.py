@@ -98,7 +98,7 @@ def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | No
     }
     complete: dict[str, Any] = {}
     for name, key in keys.items():
-        if _is_active(name, complete, keys):
+        if _has_its_conditions(key, complete):  # what is complete is active
             value = _native(name, key, params[name]) if name in params else key.default_for(complete)
             if name in params or not _is_silent(name, value):
                 complete[name] = value
@@ -151,8 +151,15 @@ def _is_active(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = K
     )
 
 
+def _has_its_conditions(key: Key, params: Mapping[str, Any]) -> bool:
+    """True if all controlling keys are among active params, with one of the required values."""
+    return all(other in params and _has_one(params[other], values, other) for other, values in key.when.items())
+
+
 def _has_one(value: Any, values: tuple[object, ...], name: str) -> bool:
     """True if the value, or one of a table of heads, is among the values; for GIVEN, if it is not the default."""
+    if type(value) is str and values != GIVEN:  # most are options
+        return value in values
     if values == GIVEN:
         return bool(value != KEYS[name].default)
     return any(each in values for each in (value.values() if isinstance(value, Mapping) else (value,)))
@@ -218,8 +225,10 @@ _FIELDS: dict[str, tuple[str, str]] = {
     for group, settings in _SETTINGS.items()
     for field in fields(settings)
 }
+# the recipe's group → its fields, and the key of each
+_NAMES = {owner: {field: name for name, (group, field) in _FIELDS.items() if group == owner} for owner in _SETTINGS}
 
 
 def _read(group: str, complete: Mapping[str, Any]) -> Any:
-    names_by_field = {field: name for name, (owner, field) in _FIELDS.items() if owner == group}
-    return _SETTINGS[group](**{field: complete[name] for field, name in names_by_field.items() if name in complete})
+    names = _NAMES[group]
+    return _SETTINGS[group](**{field: complete[name] for field, name in names.items() if name in complete})

@@ -29,7 +29,7 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Verdict
 from nightune.tuning.trial import Status, Trial, TrialResult
-from tests.flows.conftest import SMALL_STUDY
+from tests.flows.conftest import SMALL_STUDY, run_plainly
 
 EXIT_CODES = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 STUDY = SMALL_STUDY.replace("trials = 4", "trials = 2")
@@ -151,7 +151,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     from nightune.flows import deployments, probe, promote, tune
     from nightune.flows.commands import main, nights, started_flow
     from nightune.flows.runtime import flow_runs
-    from nightune.tasks import choose_sweep, doctor, predict_rows, start_sweep, step
+    from nightune.tasks import choose_sweep, doctor, predict_rows, start_sweep
     from nightune.tasks.reporting.probe_report import StudyProbe
     from nightune.tasks.tracking import ui_server
     from nightune.tasks.tracking.registry import open_version
@@ -160,10 +160,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     def server(*_: object) -> Iterator[Callable[[], None]]:
         yield lambda: None
 
-    patch.setattr(step.Step, "__call__", lambda self, *given, **named: self.fn(*given, **named))
-    for module, name in ((tune, "tune"), (promote, "promote"), (probe, "probe")):
-        patch.setattr(module, name, getattr(module, name).fn)
-        patch.setattr(module, "wait_until_recorded", lambda: None)
+    run_plainly(patch)
     for commands in (main, started_flow):
         patch.setattr(commands, "prefect_server", server)
         patch.setattr(commands, "supervised", lambda read_study: read_study())

@@ -48,17 +48,37 @@ class Tuned:
 
 
 def tuned_in(folder: Path, empty_store: Path, study_text: str, **options: Any) -> Tuned:
-    """Tune a study in its own store in the folder."""
-    from nightune.flows.tune import tune
-
+    """Tune a study in its own store in the folder, without Prefect."""
     study, store = folder / "flowers.toml", folder / "mlruns"
     study.write_text(study_text)
     shutil.copytree(empty_store, store)
-    with kept_environment():
+    with kept_environment(), pytest.MonkeyPatch.context() as patch:
+        run_plainly(patch)
+        from nightune.flows.tune import tune
+
         os.environ["NIGHTUNE_STORE"] = str(store)
         report = tune(study, **options)
     assert isinstance(report, SweepReport)
     return Tuned(study, store, report)
+
+
+def run_plainly(patch: pytest.MonkeyPatch) -> None:
+    """Run flows and their steps as functions, without Prefect, whose records each sweep waits for (decision 165).
+
+    What Prefect adds is shown by test_tune, test_promote, test_flow_runs, test_interrupts and all started commands.
+    """
+    from nightune.flows import ablate, probe, promote, tune
+    from nightune.tasks import step
+
+    patch.setattr(step.Step, "__call__", lambda self, *given, **named: self.fn(*given, **named))
+    for module, name in ((tune, "tune"), (promote, "promote"), (probe, "probe"), (ablate, "ablate")):
+        patch.setattr(module, name, getattr(module, name).fn)
+        patch.setattr(module, "wait_until_recorded", lambda: None)
+
+
+@pytest.fixture
+def plain_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_plainly(monkeypatch)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.trial import Status
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 RULE = '[stopping]\nrule = "patience"\npatience = 1\n[search]'
 RATES = "learning_rate.peak = { low = 0.5, high = 2.0 }"

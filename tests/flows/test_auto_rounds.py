@@ -8,7 +8,7 @@ from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
 from tests.flows.test_model_rounds import PLAIN, interrupt_after_trainings, trained, tune
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "portfolio")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root", "portfolio")
 
 ONE_EPOCH = 'method = "auto"\ntrials = 4\nepochs = 1\n'
 AUTO = 'method = "auto"\ntrials = 4\nepochs = 4\nsmallest_epochs = 2\n'

@@ -6,7 +6,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from nightune.flows.commands.main import app
-from tests.flows.conftest import Command
 
 WHOLE = {
     "top": 'question = "Which rate?"',
@@ -101,10 +100,15 @@ def test_all_problems_of_a_study_are_reported_at_once(tmp_path: Path, monkeypatc
         assert expected in errors
 
 
-def test_bad_data_ends_a_sweep_without_a_traceback(nightune: Command, prefect_server: str, small_study: Path) -> None:
+@pytest.mark.usefixtures("store_root")
+def test_bad_data_ends_a_sweep_without_a_traceback(
+    prefect_server: str, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    monkeypatch.setattr("nightune.flows.commands.main.supervised", lambda read_study: read_study())  # no child process
     small_study.write_text(small_study.read_text().replace('"iris"', '"irsi"'))
-    done = nightune("tune", small_study, PREFECT_API_URL=prefect_server)
-    assert done.returncode == 2
+    done = CliRunner().invoke(app, ["tune", str(small_study)])
+    assert done.exit_code == 2
     assert done.stderr.splitlines()[-1].startswith(f"{small_study}: data.source: unknown 'irsi'; did you mean 'iris'?")
     assert "Traceback" not in done.stderr
     assert done.stdout == ""

@@ -8,7 +8,7 @@ import pytest
 from nightune.tasks.reporting.sweep_report import SweepReport
 from tests.flows.conftest import SMALL_STUDY, Tuned, tuned_in
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 SECTION = "\n[confirmation]\nfinalists = 2\nreplicates = 2\n"
 
@@ -22,7 +22,7 @@ def tune(study: Path, trials: int | None = None) -> SweepReport:
 
 
 @pytest.fixture(scope="module")
-def confirmed(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+def confirmed(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return tuned_in(tmp_path_factory.mktemp("confirmed"), empty_store, SMALL_STUDY + SECTION, engine="fit")
 
 
@@ -131,13 +131,13 @@ def test_a_stopped_confirmation_resumes_and_trains_nothing_twice(
 
     monkeypatch.setattr(TrialRunner, "_train", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        tune(small_study)
-    report = tune(small_study)
+        tune(small_study, trials=2)
+    report = tune(small_study, trials=2)
     assert report.confirmation is not None
     assert len(runs("replicate")) == 4
     assert len(set(trained)) == 4
     assert len(trained) == 5  # the stopped one began twice
-    assert tune(small_study).confirmation == report.confirmation
+    assert tune(small_study, trials=2).confirmation == report.confirmation
     assert len(trained) == 5
 
 

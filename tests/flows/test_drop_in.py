@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 HOUSES = """question = "Which rate predicts the price best?"
 [data]

@@ -19,7 +19,7 @@ def build(input_shape, output_size):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("plain_flows")
 def test_a_sweep_keeps_the_code_of_its_start_and_the_next_one_has_the_edited_code(
     tmp_path: Path, store_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ def build(input_shape, output_size, rate: float = 0.1):
 """
 
 
+@pytest.mark.usefixtures("proof_left_out")
 def test_a_sweep_whose_first_trials_fail_alike_ends_with_exit_code_1_and_one_cause(
     prefect_server: str, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from nightune.tasks.first_study import write_first_study
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server", "store_root")
+@pytest.mark.usefixtures("plain_flows", "store_root")
 def test_a_first_study_is_tuned_as_it_is(tmp_path: Path) -> None:
     from nightune.flows.tune import tune
     from nightune.tasks.check_study import check_study

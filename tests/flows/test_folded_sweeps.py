@@ -12,7 +12,7 @@ from nightune.tasks.promote_model import Promotion
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.trial import Status
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "opened_here")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root", "opened_here")
 
 STUDY = """
 question = "Which rate is best on flowers?"

@@ -13,7 +13,7 @@ from nightune.tuning.trial import Status
 from tests.flows.test_model_rounds import PLAIN, trained
 from tests.flows.test_rungs import interrupt_at_epoch, points
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 POPULATION = 'method = "pbt"\npopulation = 4\nperturb_every = 2\ntruncation = 0.5\nepochs = 6\n'
 
@@ -57,6 +57,7 @@ def test_stops_change_neither_members_nor_results_and_a_member_equals_its_traini
         said.clear()
         tune(population)  # only shown
         assert not any("continues trial" in text for text in said)
+    assert_schedule_trains_a_member_again(population, store_root, report)
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "alone"))
     with monkeypatch.context() as patch:  # each new member trains its own schedule from its first epoch on
         patch.setattr("nightune.tasks.trial.snapshots.RunKeeper.read", lambda keeper: None)
@@ -103,10 +104,8 @@ def test_a_compiled_engine_continues_from_snapshots_as_the_schedule_trains_from_
     assert curves(store_root.parent / "alone", alone) == curves(store_root, report)
 
 
-def test_the_schedule_of_a_member_is_written_as_a_study_that_trains_it_again(
-    population: Path, store_root: Path
-) -> None:
-    report = tune(population)
+def assert_schedule_trains_a_member_again(population: Path, store_root: Path, report: SweepReport) -> None:
+    """The schedule of a member is written as a study of its own."""
     member = max((each for each in report.results if each.trial.parent), key=lambda each: each.trial.number)
     copy = population.parent / "again.toml"
     shown = show(population, "--trial", str(member.trial.number), "--write", str(copy))

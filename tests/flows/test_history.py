@@ -9,7 +9,7 @@ from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tuning.search.earlier import point_of
 from tests.flows.conftest import SMALL_STUDY
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 TRIALS = SMALL_STUDY.replace("trials = 4", "trials = 6").replace("epochs = 2", "epochs = 1")
 
@@ -38,10 +38,11 @@ def test_the_best_points_of_a_night_begin_the_next_one(small_study: Path, store_
     assert tags == ["history"] * 5 + ["random"]
     assert runs.get_run(second.sweep.run_id).data.tags["nightune.began_from"] == first.sweep.id
     assert tune(small_study, TRIALS).results == second.results
+    assert_by_hand_only_where_the_study_says_so(small_study, second)
 
 
-def test_a_search_by_hand_begins_with_history_only_where_the_study_says_so(small_study: Path) -> None:
-    first = tune(small_study, TRIALS)
+def assert_by_hand_only_where_the_study_says_so(small_study: Path, first: SweepReport) -> None:
+    """A search by hand begins with history only then."""
     plain = tune(small_study, TRIALS, fresh=True)
     begun = tune(small_study, TRIALS.replace("epochs = 1", "epochs = 1\nhistory = true"), fresh=True)
     best = {each.trial.params["learning_rate.peak"] for each in plain.results[:5]}

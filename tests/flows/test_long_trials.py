@@ -18,7 +18,7 @@ from tests.flows.conftest import command_line
 
 EPOCHS = 12
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("plain_flows")
 
 Results = dict[str, Any]
 

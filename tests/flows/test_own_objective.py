@@ -18,7 +18,7 @@ from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.metric_code import read_metric_code
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "opened_here")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root", "opened_here")
 
 METRIC = """
 def profit(y_true, y_pred, weights):

@@ -9,7 +9,7 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
 from tests.flows.test_model_rounds import interrupt_after_trainings
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "portfolio")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root", "portfolio")
 
 
 @pytest.fixture

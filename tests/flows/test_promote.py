@@ -16,7 +16,7 @@ from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.errors import StudyError
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "opened_here")
+pytestmark = pytest.mark.usefixtures("store_root", "opened_here")
 
 STUDY = """
 question = "Which rate is best on flowers?"
@@ -80,6 +80,7 @@ def promote(study: Path, **options: object) -> Promotion:
     return promotion
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_the_first_model_becomes_champion_and_answers_raw_rows_like_the_pipeline(study: Path, store: Store) -> None:
     """And repeating the command reads and registers nothing."""
     import keras
@@ -133,6 +134,7 @@ def sweep_run(store: Store, number: int = 0) -> str:
     return str(found[0].info.run_id)
 
 
+@pytest.mark.usefixtures("plain_flows")
 def test_a_better_model_is_promoted_a_worse_one_refused_and_a_rollback_is_permanent(study: Path, store: Store) -> None:
     assert promote(study).version == 1
     better = promote(write(study, STRONG))
@@ -144,6 +146,8 @@ def test_a_better_model_is_promoted_a_worse_one_refused_and_a_rollback_is_perman
     worse = promote(write(study, BAD))
     assert (worse.verdict.decision, worse.version) == (Decision.REFUSED, None)
     assert champion_number(store) == 2
+    with pytest.raises(StoreError, match="no sweep 'flowers-7'"):
+        promote(study, sweep="flowers-7")
     left, taken = registry.roll_back(store, "flowers", "too slow for the shop")
     assert (left.number, taken.number, champion_number(store)) == (2, 1, 1)
     again = promote(write(study, STRONG), sweep="flowers-1")
@@ -167,6 +171,7 @@ def champion_number(store: Store) -> int | None:
 
 
 @pytest.mark.nights
+@pytest.mark.usefixtures("plain_flows")
 def test_a_refused_model_that_is_close_becomes_the_challenger(study: Path, store: Store) -> None:
     promote(write(study, STRONG))
     text = (
@@ -181,6 +186,7 @@ def test_a_refused_model_that_is_close_becomes_the_challenger(study: Path, store
 
 
 @pytest.mark.nights
+@pytest.mark.usefixtures("plain_flows")
 def test_a_dry_run_registers_nothing_and_its_measurements_are_reused(study: Path, store: Store) -> None:
     dry = promote(write(study, STRONG), dry_run=True)
     assert (dry.verdict.decision, dry.version, registry.versions(store, "flowers")) == (Decision.PROMOTED, None, [])
@@ -189,6 +195,7 @@ def test_a_dry_run_registers_nothing_and_its_measurements_are_reused(study: Path
 
 
 @pytest.mark.nights
+@pytest.mark.usefixtures("plain_flows")
 def test_a_champion_of_another_schema_is_not_replaced_by_itself(study: Path, store: Store) -> None:
     promote(study)
     narrower = promote(write(study, STRONG, 'drop = ["petal width (cm)"]'))
@@ -204,6 +211,7 @@ def test_a_champion_of_another_schema_is_not_replaced_by_itself(study: Path, sto
 
 
 @pytest.mark.nights
+@pytest.mark.usefixtures("plain_flows")
 def test_models_over_the_limits_of_size_and_latency_are_refused(study: Path, store: Store) -> None:
     write(study, STRONG)
     text = study.read_text()
@@ -215,17 +223,16 @@ def test_models_over_the_limits_of_size_and_latency_are_refused(study: Path, sto
     assert promote(study).version == 1
 
 
-def test_a_missing_sweep_is_reported(study: Path) -> None:
+@pytest.mark.usefixtures("plain_flows")
+def test_a_study_without_a_sweep_is_reported(study: Path) -> None:
     from nightune.flows.promote import promote as flow
 
     with pytest.raises(StoreError, match="no sweep of this study"):
         flow(study)
-    tuned(write(study, BAD))
-    with pytest.raises(StoreError, match="no sweep 'flowers-7'"):
-        flow(study, sweep="flowers-7")
 
 
 @pytest.mark.nights
+@pytest.mark.usefixtures("plain_flows")
 def test_a_model_that_cannot_serve_is_not_forced(study: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from nightune.models.serving.predictor import Predictor
 

@@ -8,7 +8,7 @@ import pytest
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tuning.trial import Status
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 HALVING = """method = "successive_halving"
 trials = 4

@@ -8,7 +8,7 @@ import pytest
 from nightune.tasks.reporting.sweep_report import SweepReport
 from tests.flows.conftest import SMALL_STUDY
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 BOUNDED = SMALL_STUDY.replace("trials = 4\n", "total_epochs = 6\n")
 
@@ -26,13 +26,16 @@ def numbers(report: SweepReport) -> list[int]:
     return sorted(result.trial.number for result in report.results)
 
 
-def test_epochs_in_total_end_a_search_and_more_of_them_continue_it(small_study: Path) -> None:
+def test_epochs_in_total_end_a_search_and_more_of_them_continue_it(small_study: Path, store_root: Path) -> None:
+    """A search that ended retires no trial, and keeps its deadline."""
     first = tune(small_study, BOUNDED)
     assert len(first.results) == 3
     assert first.sweep.is_complete
     assert (first.sweep.ended_by, first.sweep.planned_trials) == ("total_epochs = 6", 3)
     assert first.summary()["ended_by"] == "total_epochs = 6"
     assert tune(small_study, BOUNDED).results == first.results
+    assert tune(small_study, BOUNDED, retry_failed=True).results == first.results
+    assert_deadline_is_kept(first, store_root)
     more = tune(small_study, BOUNDED.replace("= 6", "= 11"))
     assert more.sweep.run_id == first.sweep.run_id
     assert more.sweep.ended_by == "total_epochs = 11"
@@ -40,9 +43,25 @@ def test_epochs_in_total_end_a_search_and_more_of_them_continue_it(small_study: 
     assert {each.run_id for each in first.results} < {each.run_id for each in more.results}
 
 
-def test_patience_ends_a_search_after_a_round(small_study: Path) -> None:
+def assert_deadline_is_kept(report: SweepReport, store_root: Path) -> None:
+    from datetime import datetime
+
+    from nightune.tasks.tracking.store.store import open_store
+    from nightune.tasks.tracking.sweeps.ends import deadline
+
+    store, evening = open_store(store_root), datetime.now().astimezone().replace(hour=20, minute=0)
+    night = deadline(store, report.sweep, "7:00", evening)
+    assert deadline(store, report.sweep, "07:00", evening.replace(hour=21)) == night
+    assert deadline(store, report.sweep, "23:00", evening) < night
+
+
+def test_patience_ends_a_search_after_a_round(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 3)
     report = tune(small_study, SMALL_STUDY.replace("trials = 4", "patience = 1"))
-    assert len(report.results) == 16 or report.results[0].trial.number == 15
+    count, best = len(report.results), report.results[0].trial.number
+    assert count % 3 == 0
+    assert best < count - 1  # after a round whose last trial is the best one there is another
+    assert best >= count - 3 or best == count - 4
     assert report.sweep.ended_by == "patience = 1"
     assert numbers(report) == list(range(len(report.results)))
 
@@ -57,21 +76,6 @@ def test_a_training_that_outlasts_the_hours_leaves_no_result(
     # The budget reads the clock when it opens, before a trial and after each epoch: 8280 s are over in the third trial.
     assert len(report.results) == 2
     assert {str(each.status) for each in report.results} == {"completed"}
-
-
-def test_a_search_that_ended_retires_no_trial_and_keeps_its_deadline(small_study: Path, store_root: Path) -> None:
-    from datetime import datetime
-
-    from nightune.tasks.tracking.store.store import open_store
-    from nightune.tasks.tracking.sweeps.ends import deadline
-
-    first = tune(small_study, BOUNDED)
-    again = tune(small_study, BOUNDED, retry_failed=True)
-    assert again.results == first.results
-    store, evening = open_store(store_root), datetime.now().astimezone().replace(hour=20, minute=0)
-    night = deadline(store, first.sweep, "7:00", evening)
-    assert deadline(store, first.sweep, "07:00", evening.replace(hour=21)) == night
-    assert deadline(store, first.sweep, "23:00", evening) < night
 
 
 def test_the_confirmation_is_part_of_the_epochs_in_total_and_check_says_how_large_it_is(small_study: Path) -> None:

@@ -8,7 +8,7 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
 from tests.flows.conftest import SMALL_STUDY
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 OWN = """
 def spread(y_true, y_pred):

@@ -13,7 +13,7 @@ TRIALS = SMALL_STUDY.replace("trials = 4", "trials = 6").replace("epochs = 2", "
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prefect_server: str) -> Tuned:
+def tuned(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Tuned:
     return tuned_in(tmp_path_factory.mktemp("recorded"), empty_store, TRIALS, engine="fit")
 
 

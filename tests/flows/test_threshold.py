@@ -49,7 +49,7 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "shop.toml"
 
 
-@pytest.mark.usefixtures("opened_here")
+@pytest.mark.usefixtures("opened_here", "plain_flows")
 def test_the_threshold_belongs_to_the_version(study: Path, store_root: Path, tmp_path: Path) -> None:
     from nightune.flows.promote import promote
     from nightune.flows.tune import tune

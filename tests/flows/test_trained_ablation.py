@@ -7,7 +7,7 @@ import pytest
 
 from nightune.tasks.reporting.sweep_report import SweepReport
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 
 def test_a_path_is_trained_once_and_counts_in_no_leaderboard(

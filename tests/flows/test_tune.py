@@ -20,7 +20,7 @@ def tune(study: Path, **options: object) -> SweepReport:
 
 
 @pytest.fixture(scope="module")
-def tuned(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+def tuned(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return tuned_in(tmp_path_factory.mktemp("tuned"), empty_store, SMALL_STUDY)
 
 

@@ -12,7 +12,7 @@ from nightune.tasks.tracking.store.store import Store, open_store
 from nightune.tuning.analysis.promotion_gate import Decision
 from tests.tasks.promotions import STUDY, promoted, trained, version_folder
 
-pytestmark = pytest.mark.usefixtures("opened_here", "models_closed")
+pytestmark = pytest.mark.usefixtures("opened_here", "models_closed", "proof_left_out")
 
 NET = """
 import keras
@@ -43,14 +43,10 @@ def write_code(folder: Path, text: str = NET, factor: float = 1.0) -> None:
 
 
 @pytest.mark.slow
-def test_a_champion_with_an_own_layer_is_judged_by_its_own_copy_of_the_code(
-    store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_champion_with_an_own_layer_is_judged_by_its_own_copy_of_the_code(store_root: Path, tmp_path: Path) -> None:
     from nightune.models.serving.predictor import Predictor
     from nightune.tasks.tracking.registry.fresh_process import open_in_fresh_process
 
-    # Before its trials a sweep opens such a model in a fresh process: test_prove_reopening.py.
-    monkeypatch.setattr("nightune.tasks.build_models.prove_reopening", lambda *_: None)
     store = open_store(store_root)
     write_code(tmp_path)
     setting = trained(store, tmp_path, OWN)

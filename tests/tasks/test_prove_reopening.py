@@ -146,14 +146,15 @@ def test_models_that_open_alone_are_not_refused(prove: Callable[..., None], tmp_
     )
 
 
-def test_the_example_of_the_docs_opens_alone(tmp_path: Path) -> None:
-    page = Path("docs/bring-your-model.md").read_text().split("## Own layers")[1].split("\n## ")[0]
+@pytest.mark.parametrize(("section", "file"), [("Own layers", "net.py"), ("The training step", "steps.py")])
+def test_the_example_of_the_docs_opens_alone(tmp_path: Path, section: str, file: str) -> None:
+    page = Path("docs/bring-your-model.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     for block in page.split("```python\n# ")[1:]:
         name, _, text = block.split("```")[0].partition("\n")
         (tmp_path / name).write_text(text)
     np.save(tmp_path / "scale.npy", np.float32([1.0, 2.0, 3.0, 4.0]))
     path = tmp_path / "flowers.toml"
-    path.write_text(STUDY.replace("code/net.py", "net.py"))
+    path.write_text(STUDY.replace("code/net.py", file))
     study, dataset = read(path)
     prove_reopening(study, dataset, architectures(study))
 

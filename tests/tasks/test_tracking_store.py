@@ -39,8 +39,8 @@ with study_lock(open_store(pathlib.Path(sys.argv[1])), "flowers"):
 
 @pytest.mark.slow
 def test_several_processes_create_one_store_at_the_same_time(tmp_path: Path) -> None:
-    starts = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "new")]) for _ in range(3)]
-    assert [process.wait(timeout=240) for process in starts] == [0, 0, 0]
+    starts = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "new")]) for _ in range(2)]
+    assert [process.wait(timeout=240) for process in starts] == [0, 0]
 
 
 KILLED_IN_THE_MAKING = """
