@@ -1,7 +1,12 @@
 """Measure what workers bring: real trainings by 1 and 2 of them, and up to 64 that sleep instead of training.
 
-    python benchmarks/workers.py real [--study STUDY] [--trials 24]
+    python benchmarks/workers.py real [--study STUDY] [--trials 24] [--workers 1,2] [--processors 1,2] [--threads 0,1]
     python benchmarks/workers.py sleep [--workers 1,4,16,64] [--seconds 1] [--trials-a-worker 10]
+
+`real` tunes the study in a new store for each number of workers, of processors that the command and all that it starts
+may use (`taskset`), and of threads of TensorFlow in each process (0: one for each processor). Its rate is that of
+the trials that end after each worker has ended one, without start and report. The digest of all curves is equal where
+no value differs in a bit.
 
 `sleep` is the feed of a Dask cluster with a scheduler of its own; its workers are light, 16 in a process. It prints the
 efficiency (ideal seconds / measured seconds), once in cohorts as the feed cuts them and once a trial at a time, and the
@@ -10,16 +15,19 @@ lowers the efficiency, not the processor time.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pickle
 import platform
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +35,16 @@ from unittest.mock import patch
 
 import psutil
 
+from nightune.models.program_cache import processor_count
+
 COMMAND = "from nightune.flows.commands.main import main; main()"
 STUDY = Path(__file__).with_name("digits_mlp.toml")
 WORKERS_A_PROCESS = 16
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+CURVES = (
+    "select tags.value, metrics.key, metrics.step, metrics.value from metrics join tags using (run_uuid) "
+    "where tags.key = 'nightune.trial_key' and metrics.key in ('loss', 'val_loss')"
+)
 
 
 def main() -> None:
@@ -38,7 +53,12 @@ def main() -> None:
     parser.add_argument("part", choices=["real", "sleep", "light-workers"])
     parser.add_argument("--study", type=Path, default=STUDY)
     parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--workers", default="1,4,16,64")
+    parser.add_argument("--epochs", type=int, default=0, help="0: those of the study")
+    parser.add_argument(
+        "--workers", default="", help="default: 1,2 of real ones (0: the command trains), 1,4,16,64 that sleep"
+    )
+    parser.add_argument("--processors", default=str(processor_count()))
+    parser.add_argument("--threads", default="0")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--trials-a-worker", type=int, default=10)
     parser.add_argument("--address", default="", help=argparse.SUPPRESS)
@@ -48,23 +68,57 @@ def main() -> None:
         return
     print(f"{platform.platform()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
     if options.part == "real":
-        measure_real(options.study, options.trials)
+        measured = product(*map(numbers, (options.processors, options.threads, options.workers or "1,2")))
+        measure_real(options.study, options.trials, options.epochs, measured)
     else:
-        measure_sleep([int(count) for count in options.workers.split(",")], options.seconds, options.trials_a_worker)
+        measure_sleep(numbers(options.workers or "1,4,16,64"), options.seconds, options.trials_a_worker)
 
 
-def measure_real(study: Path, trials: int) -> None:
-    """Tune the study with 1 and with 2 workers, each in a new store."""
-    print(_head("workers", "seconds", "trials an hour", "processor seconds", "share of tracking in the search"))
-    for workers in (1, 2):
-        with tempfile.TemporaryDirectory() as folder:
+def numbers(text: str) -> list[int]:
+    """Return the numbers of a list with commas."""
+    return [int(word) for word in text.split(",")]
+
+
+def measure_real(study: Path, trials: int, epochs: int, measured: Iterable[tuple[int, ...]]) -> None:
+    """Tune the study in a new store for each number of processors, threads and workers."""
+    of_row = ("processors", "threads", "workers")
+    print(_head(*of_row, "seconds", "processor seconds", "trials an hour", "tracking", "curves"))
+    for processors, threads, workers in measured:
+        with tempfile.TemporaryDirectory() as folder, _on_processors(processors):
             environment = os.environ | {"NIGHTUNE_STORE": folder}
+            if threads:
+                environment |= {name: str(threads) for name in THREADS}
             command = [sys.executable, "-c", COMMAND, "tune", str(study), "--trials", str(trials)]
+            command += ["--epochs", str(epochs)] if epochs else []
+            command += ["--workers", str(workers)] if workers else []
             began, before = time.monotonic(), _of_children()
-            subprocess.run([*command, "--workers", str(workers)], env=environment, check=True, capture_output=True)
+            subprocess.run(command, env=environment, check=True, capture_output=True)
             seconds, processor = time.monotonic() - began, _of_children() - before
-            share = _tracking_share(Path(folder))
-        print(f"| {workers} | {seconds:.1f} | {3600 * trials / seconds:,.0f} | {processor:.1f} | {share} |", flush=True)
+            share, (rate, digest) = _tracking_share(Path(folder)), _trained(Path(folder), max(1, workers))
+        row = f"{processors} | {threads or 'default'} | {workers} | {seconds:.1f} | {processor:.1f} | {rate:,.0f}"
+        print(f"| {row} | {share} | {digest} |", flush=True)
+
+
+@contextmanager
+def _on_processors(count: int) -> Iterator[None]:
+    """Let this process, and what it starts, use so many of the processors that it may use (Linux)."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _trained(store: Path, workers: int) -> tuple[float, str]:
+    """Return the trials an hour once each worker has ended one, and a digest of all curves."""
+    trials = "select run_uuid from tags where key = 'nightune.kind' and value = 'trial'"
+    with closing(sqlite3.connect(store / "mlflow.db")) as database:
+        query = f"select end_time from runs where run_uuid in ({trials}) order by 1"
+        ends = [end for (end,) in database.execute(query)][workers - 1 :]
+        curves = database.execute(f"{CURVES} and metrics.run_uuid in ({trials}) order by 1, 2, 3").fetchall()
+    rate = 3_600_000 * (len(ends) - 1) / (ends[-1] - ends[0])
+    return rate, hashlib.sha256(repr(curves).encode()).hexdigest()[:8]
 
 
 def _head(*columns: str) -> str:
@@ -140,7 +194,7 @@ def _sleeping_crew(address: str, count: int, seconds: float) -> Any:
                 time.sleep(0.2)
 
         def send(self, worker: ClusterWorker, job: Any) -> Any:
-            answer = pickle.dumps(_trained(job, seconds))
+            answer = pickle.dumps(_slept(job, seconds))
             future = self._connected().submit(sleep_at, len(job.trials) * seconds, answer, at=worker.at)
             ending = HostedEnding(future, worker)
             future.add_done_callback(lambda _future: self.inbox.put(ending))
@@ -153,7 +207,7 @@ def _sleeping_crew(address: str, count: int, seconds: float) -> Any:
     return SleepingCrew(address, "")
 
 
-def _trained(job: Any, seconds: float) -> Any:
+def _slept(job: Any, seconds: float) -> Any:
     from nightune.models.training.engine import Compilation
     from nightune.tasks.workers.job import Trained
     from nightune.tuning.trial import Status, TrialResult

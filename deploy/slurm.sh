@@ -14,7 +14,7 @@ trap 'kill $(jobs -p) 2>/dev/null; rm -f "$files"' EXIT
 
 dask scheduler --protocol tls --scheduler-file "$files" --port 0 --dashboard-address 127.0.0.1:0 &
 until [ -s "$files" ]; do sleep 1; done
-NIGHTUNE_STORE=${SLURM_TMPDIR:-/tmp}/nightune-$USER \
+NIGHTUNE_STORE=${SLURM_TMPDIR:-/tmp}/nightune-$(id -un) \
   srun dask worker --scheduler-file "$files" --nthreads 1 --memory-limit 0 --death-timeout 60 --no-dashboard &
 NIGHTUNE_DASK=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["address"])' "$files")
 export NIGHTUNE_DASK

@@ -25,10 +25,10 @@ class Cluster:
         self.scheduler = self._start("scheduler", "--protocol", "tls", "--port", self.address.rpartition(":")[2])
         self.workers = [self.add_worker(f"w{number}") for number in range(1, workers + 1)]
 
-    def add_worker(self, name: str, *options: str, scheduler: str = "") -> "subprocess.Popen[bytes]":
+    def add_worker(self, name: str, *options: str, scheduler: str = "", **variables: str) -> "subprocess.Popen[bytes]":
         """Start a worker. It reaches the scheduler at its address, or at another one that leads there."""
         words = ("--name", name, "--nthreads", "1", "--death-timeout", "30")
-        return self._start("worker", scheduler or self.address, *words, *options)
+        return self._start("worker", scheduler or self.address, *words, *options, **variables)
 
     def trainings(self, *workers: "subprocess.Popen[bytes]") -> list[psutil.Process]:
         """Return the processes that train for flows, of all workers or of some."""
@@ -59,7 +59,7 @@ class Cluster:
         """Return what the processes have written."""
         return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
 
-    def _start(self, role: str, *options: str) -> "subprocess.Popen[bytes]":
+    def _start(self, role: str, *options: str, **variables: str) -> "subprocess.Popen[bytes]":
         name = options[2] if role == "worker" else role
         command = [sys.executable, "-m", f"distributed.cli.dask_{role}", *options, "--host", "127.0.0.1"]
         command += ["--dashboard-address", "127.0.0.1:0", *(["--memory-limit", "0"] if role == "worker" else [])]
@@ -67,7 +67,7 @@ class Cluster:
         environment = {key: value for key, value in child_environment().items() if key != "NIGHTUNE_DASK"}
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, env=environment | own | self._variables, cwd=self.folder, stdout=log, stderr=log
+                command, env=environment | own | self._variables | variables, cwd=self.folder, stdout=log, stderr=log
             )
 
 

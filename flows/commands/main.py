@@ -161,12 +161,12 @@ def probe(
             with owned_flow_runs():
                 probed = probe_flow(study, seed=seed, updates=updates)
         print_probe(output(as_json), probed)
-        if plot is not None:
-            write_chart(probed, plot)
         if write is not None:
             write_study_copy(probed, write, load_study)
-    if as_json:
-        print_json(probed.as_json())
+        if as_json:
+            print_json(probed.as_json())
+        if plot is not None:  # the last: a picture may need more than this process may have
+            write_chart(probed, plot)
     if probed.parameter is None:
         raise typer.Exit(NO_RESULT)
 

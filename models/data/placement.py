@@ -3,15 +3,14 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import psutil
 
+from nightune.models.data.memory_limits import room_within_limits
 from nightune.settings import read_settings
 
 MEMORY_SHARE = 0.25  # of what is free: an engine holds a copy of its own, and models need room beside both
-_CGROUP = Path("/sys/fs/cgroup")  # the limit of a container, which the machine's own numbers do not show
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,9 @@ def place(size: int) -> Placement:
     return Placement(is_on_disk, f"{gibibytes(size)}, {relation} a quarter of the {gibibytes(free)} of free memory")
 
 
-def available_bytes(cgroup: Path = _CGROUP) -> int:
-    """Memory that this process may still take without anything being swapped out, within its container's limit."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit = (cgroup / "memory.max").read_text(encoding="ascii").strip()
-        used = (cgroup / "memory.current").read_text(encoding="ascii").strip()
-    except OSError:  # not Linux, or no container
-        return free
-    return free if limit == "max" else max(0, min(free, int(limit) - int(used)))
+def available_bytes() -> int:
+    """Memory that this process may still take without anything being swapped out, within all limits on it."""
+    return int(min(psutil.virtual_memory().available, room_within_limits()))
 
 
 def gibibytes(size: int) -> str:

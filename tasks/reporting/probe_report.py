@@ -91,9 +91,11 @@ class StudyProbe:
 
 
 def write_chart(probe: StudyProbe, file: Path) -> None:
-    """Write the chart as its suffix says; InputError if the file cannot be written."""
+    """Write the chart as its suffix says; InputError if it cannot be drawn here, or the file cannot be written."""
     try:
         probe.figure.save(file)
+    except InputError as error:
+        raise InputError("--plot", error.message) from error
     except OSError as error:
         raise InputError("--plot", f"{file} cannot be written: {error.strerror}") from error
 

@@ -1,5 +1,8 @@
 """A probe: range tests of a study's optimizers, kept in MLflow, with a suggested range."""
 
+import os
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from nightune.tasks.reporting.probe_report import (
     write_study_copy,
 )
 from nightune.tuning.errors import StudyError
-from tests.flows.conftest import Command, last_json
+from tests.flows.conftest import Command, command_line, last_json
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -76,6 +79,24 @@ def test_the_command_line_prints_the_probe_and_writes_the_study(
     for case in summary["suggestion"]:
         assert f"low = {case['low']}" in copy.read_text()
     assert chart.read_text().startswith("<svg")
+
+
+@pytest.mark.nights
+def test_a_picture_that_a_limit_forbids_costs_neither_the_copy_nor_the_numbers(
+    prefect_server: str, small_study: Path
+) -> None:
+    copy, chart = small_study.with_name("narrow.toml"), small_study.with_name("chart.svg")
+    words = ("--updates", "100", "--write", str(copy), "--plot", str(chart), "--json")
+    command = shlex.join(command_line("probe", small_study, *words))
+    limited = ["bash", "-c", f"ulimit -v 9000000; exec {command}"]  # TensorFlow takes more than half of it
+    environment = os.environ | {"PREFECT_API_URL": prefect_server}
+    done = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"{PEAK} = [" in copy.read_text()
+    assert len(last_json(done.stdout)["probes"]) == 2
+    assert "--plot" in done.stderr
+    assert "ulimit -v" in done.stderr
+    assert not chart.exists()
 
 
 def test_a_copy_that_would_not_work_is_refused_before_anything_runs(small_study: Path, tmp_path: Path) -> None:

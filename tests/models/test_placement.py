@@ -13,7 +13,7 @@ from nightune.models.data import placement as gathering
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.input_arrays import refuse_non_finite
 from nightune.models.data.loading import load_dataset
-from nightune.models.data.placement import available_bytes, place
+from nightune.models.data.placement import place
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
 from nightune.models.engines.choice import choose_engine
@@ -60,14 +60,6 @@ def test_an_unknown_place_is_refused_with_the_nearest_name(monkeypatch: pytest.M
     monkeypatch.setenv("NIGHTUNE_DATA", "disc")
     with pytest.raises(SettingsError, match="disk"):
         place(1)
-
-
-def test_the_memory_limit_of_a_container_is_respected(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("2000\n")
-    assert available_bytes(tmp_path) == 3000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available_bytes(tmp_path) > 3000
 
 
 def test_all_inputs_are_mapped_or_none_and_are_the_same(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

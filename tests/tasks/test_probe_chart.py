@@ -11,7 +11,7 @@ from nightune.models.errors import InputError
 from nightune.models.techniques.learning_rates.range_test import RangeTest
 from nightune.tasks.probe_rates import _chart
 from nightune.tasks.reporting.probe_chart import POINTS, probe_figure
-from nightune.tasks.reporting.probe_report import StudyProbe
+from nightune.tasks.reporting.probe_report import StudyProbe, write_chart
 
 
 def falling(updates: int, ends_in: float = 2.0) -> RangeTest:
@@ -46,11 +46,15 @@ def test_a_picture_of_another_format_is_refused(tmp_path: Path, name: str) -> No
 
 
 def test_a_picture_for_which_the_address_space_is_short_is_refused_and_the_numbers_are_kept(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda _limited: (8 * 2**30, 8 * 2**30))
     with pytest.raises(InputError, match=r"ulimit -v.* 8\.0 GiB"):
         _ = probe_figure("a", []).svg
-    assert _chart(StudyProbe("a", Path("a.toml"), (), None)) == {}
+    probed = StudyProbe("a", Path("a.toml"), (), None)
+    with pytest.raises(InputError, match=r"--plot.*ulimit -v"):
+        write_chart(probed, tmp_path / "chart.svg")
+    assert not list(tmp_path.iterdir())
+    assert _chart(probed) == {}
     assert "no chart" in caplog.text

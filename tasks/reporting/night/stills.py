@@ -1,7 +1,6 @@
 """The figures of the report as pictures without a browser: for notebooks, and for pages that run no script."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from nightune.models.data.memory_limits import address_space
 from nightune.models.errors import InputError
 from nightune.tasks.reporting.night.charts_library import VEGA_LITE, vl_convert_module
 from nightune.tasks.reporting.night.measure import Spec
@@ -70,7 +70,7 @@ def refuse_other_picture(file: Path, key: str) -> None:
 
 def _drawing_module() -> Any:
     """Return the package that draws pictures; InputError where it is missing, or would end the process."""
-    allowed = _address_space() / 2**30
+    allowed = address_space() / 2**30
     if allowed < ADDRESSES_GIB:
         raise InputError(
             "report",
@@ -78,16 +78,6 @@ def _drawing_module() -> Any:
             f"{allowed:.1f} GiB; draw them where it is not set, or limit the memory by a control group",
         )
     return vl_convert_module()
-
-
-def _address_space() -> float:
-    """Return the address space in bytes that this process may have; infinite without a limit."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return math.inf
-    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
 def still(spec: Spec, style: str, trials: list[Spec]) -> Still:
