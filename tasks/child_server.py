@@ -1,6 +1,7 @@
 """A server in a child process: start it, wait until it answers, stop it."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class ChildServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def stop_beside(self) -> None:
+        """Terminate it, and wait for its end in a thread, which the interpreter waits for when it exits."""
+        self.process.terminate()
+        threading.Thread(target=self.stop, name=f"stops {self.name}").start()
 
     def _is_ready(self) -> bool:
         status = health_status(self.health)

@@ -13,11 +13,13 @@ from nightune.tasks.load_study import problems_of
 from nightune.tasks.reporting.night.answer import headline
 from nightune.tasks.reporting.night.card import card
 from nightune.tasks.reporting.night.data_part import data_numbers
+from nightune.tasks.reporting.night.drawn_beside import Png, drawn_beside
 from nightune.tasks.reporting.night.ledger_part import ledger_numbers
 from nightune.tasks.reporting.night.next_steps import Advice, advice_of
 from nightune.tasks.reporting.night.page import Context, draw_page, draw_stills
 from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.record import Night
+from nightune.tasks.reporting.night.stills import Still
 from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.retry import reading_once
@@ -74,18 +76,20 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
 
     The page replaces an earlier one among the artifacts of the sweep's run.
     """
-    sweep, output = find_sweep(store, study, asked.sweep_id), asked.output
-    night = read_night(store, study, sweep)
-    written = night.origin.written
-    is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8-sig"))
-    advice = advice_of(night, partial(problems_of, study_file=study_file))
-    address = store_address(store.root, _named(store))
-    page = draw_page(night, Context(str(study_file), address, is_edited, advice, kept=store.compiled))
-    taken = _write_next(study_file, asked, advice, written or {})
-    if output is not None:
-        _write(output, page)
-    kept, short = write_page(store, sweep, page), card(night, str(study_file), advice)
-    stills = _stills(night)
+    with drawn_beside() as begin:
+        sweep, output = find_sweep(store, study, asked.sweep_id), asked.output
+        night = read_night(store, study, sweep)
+        written = night.origin.written
+        is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8-sig"))
+        advice = advice_of(night, partial(problems_of, study_file=study_file))
+        address = store_address(store.root, _named(store))
+        finish = _stills(night, begin)
+        page = draw_page(night, Context(str(study_file), address, is_edited, advice, kept=store.compiled))
+        taken = _write_next(study_file, asked, advice, written or {})
+        if output is not None:
+            _write(output, page)
+        kept, short = write_page(store, sweep, page), card(night, str(study_file), advice)
+        stills = finish()
     first = advice[0].step.title if advice else NOTHING
     write_description(store, sweep, night.origin.question, ShortReport(short, headline(night), first, stills))
     numbers = summary(night) | {"ledger": ledger_numbers(night), "drift": data_numbers(night)}
@@ -102,13 +106,21 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     )
 
 
-def _stills(night: Night) -> dict[str, bytes]:
-    """Return the pictures of the description; none, with a warning, if one cannot be drawn: the page needs none."""
-    try:
-        return {name: each.png for name, each in draw_stills(night).items() if name in DESCRIBED}
-    except ValueError as error:
-        logger.warning("report · no pictures in MLflow's description: %s", str(error).partition("\n")[0])
-        return {}
+def _stills(night: Night, begin: Callable[[Still], Png]) -> Callable[[], dict[str, bytes]]:
+    """Begin to draw the pictures of the description; return a function that waits for them.
+
+    It returns none, with a warning, if one cannot be drawn: the page needs none.
+    """
+    begun = {name: begin(each) for name, each in draw_stills(night).items() if name in DESCRIBED}
+
+    def finish() -> dict[str, bytes]:
+        try:
+            return {name: png() for name, png in begun.items()}
+        except ValueError as error:
+            logger.warning("report · no pictures in MLflow's description: %s", str(error).partition("\n")[0])
+            return {}
+
+    return finish
 
 
 def _write_next(study_file: Path, asked: Asked, advice: list[Advice], tables: Any) -> list[Advice]:

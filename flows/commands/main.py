@@ -83,13 +83,17 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
                 from nightune.flows.runtime.charts_ahead import charts_bundled_beside  # noqa: PLC0415
-                from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
+                from nightune.flows.runtime.flow_runs import (  # noqa: PLC0415 - Prefect takes seconds to import
+                    ClosingBeside,
+                    owned_flow_runs,
+                )
                 from nightune.flows.runtime.while_prefect_starts import open_store_and_keras  # noqa: PLC0415
                 from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
 
+                closing = ClosingBeside(partial(wait_until_it_answers, quietly=True))
                 store = open_store_and_keras(load_study(study, **given), fresh)
             wait_until_it_answers()
-            with owned_flow_runs(), charts_bundled_beside(store.compiled):
+            with owned_flow_runs(closing), charts_bundled_beside(store.compiled):
                 options: dict[str, Any] = {"engine": str(engine), "fresh": fresh, "retry_failed": retry_failed}
                 report = tune_flow(study, **given, **options, workers=workers)
     _show_results(report, as_json)  # drawing the report takes seconds

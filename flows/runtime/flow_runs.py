@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 
@@ -28,13 +28,40 @@ STOPPED = [StateType.CANCELLING, StateType.CANCELLED]
 POLL_SECONDS = 1.0
 
 
+class ClosingBeside:
+    """Closes flow runs of dead processes in a thread, as soon as the server answers, beside imports of this one.
+
+    The first question to a new server takes it a quarter of a second.
+    """
+
+    def __init__(self, wait_until_it_answers: Callable[[], None]) -> None:
+        self._wait, self._is_done = wait_until_it_answers, False
+        self._thread = threading.Thread(target=copy_context().run, args=(self._close,), daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Return when they are closed; what the thread could not do is done here, with its errors."""
+        self._thread.join()
+        if not self._is_done:
+            close_dead_flow_runs()
+
+    def _close(self) -> None:
+        with suppress(Exception):
+            self._wait()
+            close_dead_flow_runs()
+            self._is_done = True
+
+
 @contextmanager
-def owned_flow_runs() -> Iterator[None]:
+def owned_flow_runs(closing: ClosingBeside | None = None) -> Iterator[None]:
     """Close flow runs of dead processes, and tag the flow runs of the block with this process.
 
     A cancellation in Prefect interrupts the block like SIGTERM. After any interrupt Prefect shows CANCELLED.
     """
-    close_dead_flow_runs()
+    if closing is None:
+        close_dead_flow_runs()
+    else:
+        closing.finish()
     ended = threading.Event()
     # In this context: the thread asks the server of these settings, and starts none of its own.
     watch = threading.Thread(target=copy_context().run, args=(_interrupt_if_cancelled, ended), daemon=True)

@@ -8,10 +8,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
 
@@ -40,28 +41,35 @@ _WITHOUT_SERVICES = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"
 _own: set[str] = set()  # addresses of servers that end with this process' command
 
 
+class WaitForServer(Protocol):
+    """Waits until the server answers, and says so unless `quietly`; ServerStartError if it never does."""
+
+    def __call__(self, quietly: bool = False) -> None: ...
+
+
 @contextmanager
-def prefect_server() -> Iterator[Callable[[], None]]:
+def prefect_server() -> Iterator[WaitForServer]:
     """Provide a server while the block runs; yield a function that waits until it answers.
 
-    It is the server of PREFECT_API_URL or PREFECT_PROFILE, or our own. Call it before importing Prefect. StoreError if
-    the named server does not answer; the function raises ServerStartError if our own server does not.
+    It is the server of PREFECT_API_URL or PREFECT_PROFILE, or our own, which ends beside what follows the block, and
+    with this process at the latest. Call it before importing Prefect. StoreError if the named server does not answer;
+    the function raises ServerStartError if our own server does not.
     """
     if named_by := _named_by():
         _refuse_dead_server(named_by, prefect_address(store_root()))
-        yield lambda: None
+        yield lambda *_, **__: None
         return
     port = _free_port()
     child, address = _start(port, _WITHOUT_SERVICES), _address(port)
     os.environ["PREFECT_API_URL"] = address
     _own.add(address)
     try:
-        yield partial(child.wait, partial(say, "Waiting for Prefect's server …"))
+        yield partial(_wait, child)
     finally:
         _send_last_logs()
         _own.discard(address)
         del os.environ["PREFECT_API_URL"]
-        child.stop()
+        child.stop_beside()
 
 
 @contextmanager
@@ -116,9 +124,10 @@ def use_running_server() -> None:
 def run(port: int, parent: int) -> None:
     """In the child: serve on loopback until the parent ends."""
     follow(parent)
-    _create_database()
     with lasting_imports():
+        _create_database()
         import uvicorn  # noqa: PLC0415 - only in the child
+        from prefect.server.api import server  # noqa: F401, PLC0415
 
     app = "prefect.server.api.server:create_app"
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on", timeout_keep_alive=5)
@@ -169,6 +178,10 @@ def _refuse_dead_server(variable: str, address: str | None) -> None:
             f"{variable}: no Prefect server answers at {masked(address)}{found}. Start that server, or unset the "
             "variable to use one that ends with the command."
         )
+
+
+def _wait(child: ChildServer, quietly: bool = False) -> None:
+    child.wait() if quietly else child.wait(partial(say, "Waiting for Prefect's server …"))
 
 
 def _health(address: str) -> str:

@@ -104,7 +104,8 @@ def _find_along(steps: np.ndarray, least: float) -> Overlap | None:
     bits = np.ascontiguousarray(steps + 0.0 if steps.dtype.kind == "f" else steps)
     bits = bits.view(f"u{bits.dtype.itemsize}").astype(np.uint64)
     count, length, channels = bits.shape
-    whole = _hashes(bits[:, np.unique(np.linspace(0, length - 1, MOST_PLACES).astype(int))])
+    hashes = _hashes(bits[:, np.unique(np.linspace(0, length - 1, MOST_PLACES).astype(int))])
+    whole = np.unique(hashes, return_inverse=True)[1]
     queries = np.sort(np.random.default_rng(0).permutation(count)[:QUERIES])
     is_flat = channels == 1
     places = np.unique(np.linspace(0, length - 1, MOST_PLACES).astype(int)) if is_flat else np.array([0])
@@ -128,7 +129,7 @@ class _Index:
 
 
 def _index(bits: np.ndarray, place: int, whole: np.ndarray) -> _Index | None:
-    """Index the shortest pieces at a place that tell rows apart, as hashes of `whole` rows do; None if none does."""
+    """Index the shortest pieces at a place that tell rows apart, as numbers of `whole` rows do; None if none does."""
     for length in LENGTHS:
         if place + length > bits.shape[1] or length >= bits.shape[1]:
             return None
@@ -136,8 +137,10 @@ def _index(bits: np.ndarray, place: int, whole: np.ndarray) -> _Index | None:
             continue
         pieces = bits[:, place : place + length]
         rows = np.flatnonzero(_vary(pieces))
+        if len(rows) < SHARED * len(bits):
+            continue
         hashes, first = np.unique(_hashes(pieces[rows]), return_index=True)
-        if len(rows) >= SHARED * len(bits) and len(hashes) >= DISTINCT * len(np.unique(whole[rows])):
+        if len(hashes) >= DISTINCT * np.count_nonzero(np.bincount(whole[rows])):
             return _Index(hashes, rows[first], place, length)
     return None
 
@@ -148,6 +151,24 @@ class _Asked:
     def __init__(self, bits: np.ndarray, queries: np.ndarray) -> None:
         self.bits, self.queries, self.rows = bits, queries, bits[queries]
         self._pieces: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._together: dict[int, np.ndarray] = {}
+
+    def starts(self, index: _Index) -> np.ndarray:
+        """Return where the asked rows may have pieces of the index: most starts, of most data, are out of question.
+
+        A table of the last bits of its hashes, in which three of a hundred places are taken, answers for all of them.
+        """
+        starts = np.arange(self.rows.shape[1] - index.length + 1)
+        if len(starts) * len(self.queries) > MOST_KEPT:
+            return starts
+        if index.length not in self._together:
+            self._together[index.length] = np.array([self.pieces(int(start), index.length)[0] for start in starts])
+        table = np.zeros(1 << (32 * len(index.hashes)).bit_length(), dtype=bool)
+        last_bits = np.uint64(len(table) - 1)
+        table[index.hashes & last_bits] = True
+        found = np.count_nonzero(table[self._together[index.length] & last_bits], axis=1)
+        possible: np.ndarray = starts[found >= SHARED * len(self.queries)]
+        return possible
 
     def pieces(self, start: int, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the hash of each row's piece, and whether it varies."""
@@ -167,7 +188,7 @@ def _matches(asked: _Asked, index: _Index, least: float) -> tuple[float, int] | 
     """
     rows, queries = asked.rows, asked.queries
     shares: dict[int, float] = {}
-    for start in range(rows.shape[1] - index.length + 1):
+    for start in asked.starts(index).tolist():
         if start == index.place:
             continue
         hashes, vary = asked.pieces(start, index.length)

@@ -167,6 +167,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(nights, "serving_server", lambda _: nullcontext("http://127.0.0.1:4200/api"))
     patch.setattr(deployments, "serve_studies", lambda *_: None)
     patch.setattr(flow_runs, "owned_flow_runs", nullcontext)
+    patch.setattr(flow_runs, "ClosingBeside", lambda _: None)
     patch.setattr(ui_server, "serve_ui", lambda *_, **__: None)
     patch.setattr(predict_rows, "load_keras", lambda *_: None)
     patch.setattr(open_version, "load", lambda _: open_version.Opened(_Answering(), ()))

@@ -15,7 +15,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Running
 
 from nightune.flows.runtime import flow_runs as reconcile
-from nightune.flows.runtime.flow_runs import close_dead_flow_runs, owned_flow_runs, owner_tag
+from nightune.flows.runtime.flow_runs import ClosingBeside, close_dead_flow_runs, owned_flow_runs, owner_tag
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.names import FLOW_RUN_OWNER
 
@@ -55,6 +55,17 @@ def test_flow_runs_of_dead_processes_are_closed_and_no_others() -> None:
     for run in (alive, elsewhere, unknown):
         with get_client(sync_client=True) as client:
             client.delete_flow_run(run.id)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_they_are_closed_once_a_thread_or_the_block_reaches_the_server(answers: bool) -> None:
+    def wait() -> None:
+        if not answers:
+            raise OSError("not yet")
+
+    dead = open_flow_run(f"{FLOW_RUN_OWNER}{socket.gethostname()}:{os.getpid()}:1000")
+    with owned_flow_runs(ClosingBeside(wait)):
+        assert state_of(dead) == "CRASHED"
 
 
 def test_a_flow_run_carries_the_tag_of_its_process() -> None:

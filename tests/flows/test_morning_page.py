@@ -74,6 +74,7 @@ def test_results_are_printed_before_the_report_is_drawn(
     monkeypatch.setattr(main, "morning_page", page)
     monkeypatch.setattr("nightune.flows.runtime.charts_ahead.charts_bundled_beside", lambda _: nullcontext())
     monkeypatch.setattr("nightune.flows.runtime.flow_runs.owned_flow_runs", nullcontext)
+    monkeypatch.setattr("nightune.flows.runtime.flow_runs.ClosingBeside", lambda _: None)
     monkeypatch.setattr("nightune.flows.runtime.while_prefect_starts.open_store_and_keras", lambda *_: store)
     monkeypatch.setattr("nightune.flows.tune.tune", lambda *_, **__: SweepReport("flowers", SWEEP, (BEST,)))
     main.tune(small_study)

@@ -77,7 +77,8 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning(
     from nightune.tasks import draw_report
 
     monkeypatch.setattr(draw_report, "draw_stills", lambda _night: {"history": Still({"mark": "nonsense"})})
-    assert draw_report._stills(night([result(0, 0.9)])) == {}
+    finish = draw_report._stills(night([result(0, 0.9)]), lambda still: lambda: still.png)
+    assert finish() == {}
     assert "no pictures" in caplog.text
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from nightune.tuning.analysis.fanova import variance_shares
+from nightune.tuning.analysis.fanova import TREES, explained_share, variance_shares
 from nightune.tuning.analysis.importance import TOP_SHARE, WhatMattered, end_hits, what_mattered
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
@@ -38,6 +38,17 @@ def test_importance_shares_match_functions_of_known_shares() -> None:
     assert wavy.shares == pytest.approx((0.3139, 0.4424, 0.0), abs=0.03)
     assert linear.explained > 0.99
     assert wavy.explained > 0.8
+
+
+@pytest.mark.parametrize(("rows", "arguments", "digits"), [(24, 10, 4), (60, 1, 8), (11, 5, 1)])
+def test_the_explained_share_is_the_out_of_bag_score_of_a_forest(rows: int, arguments: int, digits: int) -> None:
+    from sklearn.ensemble import RandomForestRegressor
+
+    generator = np.random.default_rng(rows)
+    places = generator.random((rows, arguments))
+    values = np.round(places[:, 0] + 0.1 * generator.normal(size=rows), digits)
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=5).fit(places, values)
+    assert explained_share(places, values, 5) == forest.oob_score_
 
 
 def test_pure_noise_explains_no_variance() -> None:

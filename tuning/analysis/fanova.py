@@ -4,7 +4,7 @@ A tree is constant on boxes, so its marginal mean at each value of one argument 
 along the argument is the share of its main effect (Hutter, Hoos, Leyton-Brown 2014).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +36,17 @@ def variance_shares(places: np.ndarray, values: np.ndarray, seed: int) -> Varian
     Arguments are taken as uniform in [0, 1]. None if there are too few rows, or all values are equal.
     """
     from scipy.stats import qmc  # noqa: PLC0415 - takes a second, only for reports
-    from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415
 
     arguments = places.shape[1]
     if len(values) < MINIMUM_ROWS or float(np.ptp(values)) == 0.0:
         return None
     # Bootstrapping flattens the fitted function by a tenth; the bootstrapped forest serves only the out-of-bag score.
-    resampled = RandomForestRegressor(TREES, oob_score=True, random_state=seed).fit(places, values)
-    forest = RandomForestRegressor(TREES, bootstrap=False, max_features=2 / 3, random_state=seed).fit(places, values)
-    variance = float(np.var(forest.predict(qmc.Sobol(arguments, rng=seed).random_base2(SAMPLE_POWER))))
-    boxes = [_boxes(tree.tree_) for tree in forest.estimators_]
+    explained = explained_share(places, values, seed)
+    forest = [tree for _, tree in _trees(places, values, seed, TREES, {"max_features": 2 / 3})]
+    variance = float(np.var(forest_mean(forest, qmc.Sobol(arguments, rng=seed).random_base2(SAMPLE_POWER))))
+    boxes = [_boxes(tree) for tree in forest]
     shares = [_own_variance(boxes, argument) / variance for argument in range(arguments)]
-    return VarianceShares(tuple(min(share, 1.0) for share in shares), float(resampled.oob_score_))
+    return VarianceShares(tuple(min(share, 1.0) for share in shares), explained)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,36 +72,55 @@ def marginals(places: np.ndarray, values: np.ndarray, seed: int) -> Marginals:
 
 def explained_share(places: np.ndarray, values: np.ndarray, seed: int) -> float:
     """Return the share of the variance that a forest explains out of bag; at 0 or less it has learned nothing."""
-    from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 - as above
-
-    forest = RandomForestRegressor(TREES, oob_score=True, random_state=seed).fit(places, values)
-    return float(forest.oob_score_)
+    count = len(values)
+    sums, trees_of = np.zeros(count), np.zeros(count, dtype=np.int64)
+    rows = places.astype(np.float32)
+    for state, tree in _trees(places, values, seed, TREES, {}, resampled=True):
+        left_out = _drawn(state, count) == 0
+        sums[left_out] += tree.predict(rows[left_out])[:, 0]
+        trees_of[left_out] += 1
+    errors = (values - sums / np.maximum(trees_of, 1))[:, None]
+    unexplained, whole = (np.sum(each**2, axis=0) for each in (errors, (values - np.average(values))[:, None]))
+    return float((1.0 - unexplained / whole)[0])
 
 
 def small_forest(places: np.ndarray, values: np.ndarray, seed: int) -> Forest:
-    """Fit the trees of `RandomForestRegressor(..., bootstrap=False, random_state=seed)`, in half of its time.
+    """Fit few trees with few leaves, as one of many forests."""
+    limits = {"max_features": 2 / 3, "max_leaf_nodes": MOST_LEAVES}
+    return [tree for _, tree in _trees(places, values, seed, SMALL_TREES, limits)]
 
-    It copies and checks an estimator for each tree, which takes longer than to fit so few rows.
+
+def forest_mean(trees: Forest, places: np.ndarray) -> np.ndarray:
+    """Return the mean of a forest's trees at points (rows, arguments)."""
+    rows = places.astype(np.float32)
+    mean: np.ndarray = sum(tree.predict(rows)[:, 0] for tree in trees) / len(trees)
+    return mean
+
+
+def _trees(
+    places: np.ndarray, values: np.ndarray, seed: int, count: int, limits: Mapping[str, Any], resampled: bool = False
+) -> Iterator[tuple[int, Any]]:
+    """Fit the trees of `RandomForestRegressor(count, bootstrap=resampled, random_state=seed, **limits)`; yield states.
+
+    In half of its time: it copies and checks an estimator for each tree, which takes longer than to fit so few rows.
     """
-    from sklearn import config_context  # noqa: PLC0415 - as above
+    from sklearn import config_context  # noqa: PLC0415 - takes a second, only for reports
     from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415
 
     rows, targets = places.astype(np.float32), values[:, None]
     generator = np.random.RandomState(seed)
-    trees = []
-    with config_context(skip_parameter_validation=True):
-        for _ in range(SMALL_TREES):
-            state = generator.randint(np.iinfo(np.int32).max)
-            tree = DecisionTreeRegressor(max_features=2 / 3, max_leaf_nodes=MOST_LEAVES, random_state=state)
-            trees.append(tree.fit(rows, targets, check_input=False).tree_)
-    return trees
+    for _ in range(count):
+        state = generator.randint(np.iinfo(np.int32).max)
+        tree = DecisionTreeRegressor(random_state=state, **limits)
+        weights = _drawn(state, len(values)) if resampled else None
+        with config_context(skip_parameter_validation=True):
+            tree.fit(rows, targets, sample_weight=weights, check_input=False)
+        yield state, tree.tree_
 
 
-def forest_mean(trees: Forest, places: np.ndarray) -> np.ndarray:
-    """Return the mean of a small forest's trees at points (rows, arguments)."""
-    rows = places.astype(np.float32)
-    mean: np.ndarray = sum(tree.predict(rows)[:, 0] for tree in trees) / len(trees)
-    return mean
+def _drawn(state: int, count: int) -> np.ndarray:
+    """Return how often a tree's resampling draws each row."""
+    return np.bincount(np.random.RandomState(state).randint(0, count, count), minlength=count)
 
 
 @dataclass(frozen=True, slots=True)
