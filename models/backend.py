@@ -1,12 +1,13 @@
 """Import Keras and its backend, without the output of their start."""
 
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nightune.models.heavy_imports import lasting_imports, without_modules
+from nightune.models.library_internals.devices import jax_threads, tensorflow_threads
 from nightune.models.library_internals.lazy_modules import ignore_tensorflow_until_imported
 from nightune.models.program_cache import keep_programs
 from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly, output_logged
@@ -17,13 +18,25 @@ _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 # half a second. In a process that has loaded Keras here, these two say that they are not.
 _NOT_NEEDED = ("jax", "matplotlib")
 
+_limits: list[int] = []  # at most one, of threads
+
 
 @cache
 def load_keras(compiled: Path | None = None) -> Any:
-    """Import Keras with its backend, once. Takes seconds; errors are raised as usual.
+    """Import Keras with its backend, and initialize the devices, once. Takes seconds; errors are raised as usual.
 
     JAX and TensorFlow keep compiled programs in the folder `compiled` for later processes.
     """
+    keras = import_keras(compiled)
+    with output_logged(), _threads_limited(keras.backend.backend()):
+        keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the first operation initializes the devices
+    backend_is_ready()
+    return keras
+
+
+@cache
+def import_keras(compiled: Path | None = None) -> Any:
+    """Import Keras with its backend, once, as `load_keras`, but initialize no device: that takes milliseconds."""
     # By default JAX allocates three quarters of a GPU's memory; settings of the user take precedence.
     if not any(name in os.environ for name in _JAX_MEMORY):
         os.environ[_JAX_MEMORY[0]] = "false"
@@ -41,9 +54,22 @@ def load_keras(compiled: Path | None = None) -> Any:
             ignore_tensorflow_until_imported()
         if compiled is not None and keras.backend.backend() == "jax":
             keep_compiled(compiled)
-        keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the first operation initializes the devices
-    backend_is_ready()
     return keras
+
+
+def limit_threads(count: int | None) -> None:
+    """Let `load_keras` start so many threads for the parts of an operation on processors; None: as the backend does.
+
+    A number that the user has set takes precedence. No effect in a process whose devices are initialized.
+    """
+    _limits[:] = [] if count is None else [count]
+
+
+def _threads_limited(backend: str) -> AbstractContextManager[None]:
+    """Limit the threads of a backend whose devices are initialized in the block."""
+    if not _limits:
+        return nullcontext()
+    return tensorflow_threads(_limits[0]) if backend == "tensorflow" else jax_threads(_limits[0])
 
 
 @cache

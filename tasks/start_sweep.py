@@ -29,6 +29,7 @@ from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.interrupts import interrupts_raised
+from nightune.tasks.trial.threads import settle_threads
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
@@ -51,6 +52,7 @@ def start_sweep(
     store: Store, study: Study, data: PreparedData, request: str, fresh: bool, retry: bool = False
 ) -> Setting:
     """Resume the study's unfinished sweep, open its complete one, or start the next; choose the engine."""
+    settle_threads(study, data, request)
     sweep, study, findings = choose_sweep(store, study, data, request, fresh, retry)
     with mark_interrupted_on_error(store, sweep):
         reconcile(store, sweep.experiment_id)

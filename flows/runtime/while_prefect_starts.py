@@ -2,7 +2,7 @@
 
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import store_root, tracking_uri
-from nightune.models.backend import load_keras
+from nightune.models.backend import import_keras
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, open_store
@@ -11,7 +11,7 @@ from nightune.tuning.study.study import Study
 
 
 def open_store_and_keras(study: Study, fresh: bool) -> Store:
-    """Open the store, which imports MLflow, load Keras unless the study's last sweep is complete; return the store.
+    """Open the store, which imports MLflow, import Keras unless the study's last sweep is complete; return the store.
 
     One after the other: both are imports, which share one lock of the interpreter. Errors are raised as by the flow.
     """
@@ -19,7 +19,7 @@ def open_store_and_keras(study: Study, fresh: bool) -> Store:
     store = open_store(store_root(), tracking_uri())
     if fresh or not _is_complete(store, study):
         say(f"Importing Keras and {read_settings().keras_backend} …")
-        load_keras(store.compiled)
+        import_keras(store.compiled)
     return store
 
 

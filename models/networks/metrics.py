@@ -69,7 +69,7 @@ def _classification(task: str, log_probabilities: Array, targets: npt.NDArray[np
     confusion = np.bincount(targets * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     values = {
         "loss": float(-np.mean(log_probabilities[np.arange(len(targets)), targets])),
-        "accuracy": float(np.mean(predicted == targets)),
+        "accuracy": float(np.count_nonzero(predicted == targets) / len(targets)),
         "balanced_accuracy": _balanced_accuracy(confusion),
         "f1_macro": _f1_macro(confusion),
     }
@@ -142,8 +142,9 @@ def _of_probabilities(outputs: Array) -> Array:
 
 def _balanced_accuracy(confusion: npt.NDArray[np.int64]) -> float:
     """The mean recall over the classes among the targets."""
-    occurring = confusion.sum(axis=1) > 0
-    return float(np.mean(confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]))
+    totals = confusion.sum(axis=1)
+    occurring = totals > 0
+    return float(np.mean(confusion.diagonal()[occurring] / totals[occurring]))
 
 
 def _f1_macro(confusion: npt.NDArray[np.int64]) -> float:

@@ -173,7 +173,8 @@ class Controller:
             stop_function=self._stop_function,
         )
         start = max(self._recipe.stopping.start_epoch, self._second_phase)  # no rule ends the first phase
-        settings = replace(self._recipe.stopping, start_epoch=start)
+        settings = self._recipe.stopping
+        settings = settings if settings.start_epoch == start else replace(settings, start_epoch=start)
         return replace(state, stopping=next_stopping_state(settings, state.stopping, seen))
 
     def _begun_anew(self, state: ControllerState) -> ControllerState:
@@ -257,7 +258,9 @@ class Controller:
 
     def _strengths(self, strength: float) -> Strengths:
         """Return what an engine adds to the loss for a strength λ of the study."""
-        return keras_strengths(replace(self._recipe.penalty, strength=strength), self._task, self._outputs)
+        penalty = self._recipe.penalty
+        penalty = penalty if penalty.strength == strength else replace(penalty, strength=strength)
+        return keras_strengths(penalty, self._task, self._outputs)
 
     def _next_penalty(self, metrics: Mapping[str, float], plan: EpochPlan) -> float:
         measured = Measured(metrics, float(plan.learning_rates[-1]), self._curvature)

@@ -220,3 +220,31 @@ def test_keras_on_jax_neither_seeds_nor_saves_with_tensorflow_before_it_is_impor
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+ONE_THREAD = """
+import os
+from pathlib import Path
+import numpy as np
+from nightune.models import backend
+backend.limit_threads(1)
+keras = backend.load_keras()
+product = keras.ops.matmul(np.ones((2048, 2048), np.float32), np.ones((2048, 2048), np.float32))
+assert float(product[0, 0]) == 2048.0
+assert "NPROC" not in os.environ
+names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+if keras.backend.backend() == "jax":
+    assert names.count("tf_XLAEigen") == 1, names
+else:
+    import tensorflow
+    assert tensorflow.config.threading.get_intra_op_parallelism_threads() == 1
+backend.limit_threads(None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have names on Linux")
+@undocumented("JAX", "NPROC", "small networks in one thread", "library_internals.devices.jax_threads")
+def test_devices_that_are_initialized_under_a_limit_have_one_thread_for_parts_of_operations() -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("NPROC", "TF_NUM_INTRAOP_THREADS")}
+    done = subprocess.run([sys.executable, "-c", ONE_THREAD], env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -3,7 +3,8 @@
 import itertools
 import time
 from collections.abc import Hashable, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,14 +64,21 @@ def run_epochs(
 
 def epochs_at_once(compiled: CompiledProgram, state: State, plan: EpochPlan) -> int:
     """Return how many epochs like this one take about a second."""
-    if compiled.program.has_statistics or not isinstance(compiled, ManyEpochs):
+    if compiled.program.has_statistics or not _computes_many_epochs(type(compiled)):
         return 1
-    maximum = compiled.epochs_at_once(state, plan)
+    maximum = cast(ManyEpochs, compiled).epochs_at_once(state, plan)
     return max(1, min(maximum, compiled.pace.updates_per_call // plan.updates))
+
+
+@cache
+def _computes_many_epochs(kind: type) -> bool:
+    return issubclass(kind, ManyEpochs)  # asked once: Python compares the names of all methods
 
 
 def same_layout_prefix(compiled: CompiledProgram, plans: Sequence[EpochPlan]) -> list[EpochPlan]:
     """Return the longest prefix of the plans that has one layout."""
+    if len(plans) == 1:
+        return [*plans]
     layouts = [layout_key(compiled, plan) for plan in plans]
     return list(itertools.compress(plans, itertools.takewhile(bool, (each == layouts[0] for each in layouts))))
 

@@ -38,6 +38,7 @@ from nightune.models.serving.input_trees import arrays_of, map_arrays, row_count
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
+ALIKE = ("hyperparameters", "bounds", "span", "rule")  # in most epochs of a trial
 EXACT_SHAPES = 2  # a batch size and its remainder; a policy with many sizes would compile for each of them
 
 
@@ -88,6 +89,7 @@ class TensorFlowProgram:
         self._reason_against_xla, self._has_xla = reason_against_xla, not reason_against_xla
         self._train: dict[Shape, Any] = {}
         self._flat_calls: dict[Hashable, Any] = {}  # None: TensorFlow orders its tensors otherwise
+        self._last: dict[str, tuple[Hashable, Any]] = {}  # content and tensor of each argument that rarely changes
 
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
         """Return the tag on whether XLA computes the recipe's updates, with the reason if not."""
@@ -119,7 +121,7 @@ class TensorFlowProgram:
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
         """Execute updates and validate in one call."""
-        traced, given = _traced(shape, updates), (state, Updates(*map(tf.constant, updates)), tf.constant(before))
+        traced, given = _traced(shape, updates), (state, self._tensors(updates), self._tensor("before", before))
         trained: tuple[State, Any, Any | None]
         if self.first_calls.has(traced):
             trained = self._train_again(traced, given, shape)
@@ -138,6 +140,21 @@ class TensorFlowProgram:
             self._flat_calls[key] = flat_call(function, (*given, self._data), tensors)
         call = self._flat_calls[key]
         return function(*given, self._data) if call is None else call(tensors)
+
+    def _tensors(self, updates: Updates) -> Updates:
+        """Return the updates as tensors."""
+        return updates._replace(
+            order=tf.constant(updates.order),
+            rates=tf.constant(updates.rates),
+            **{name: self._tensor(name, getattr(updates, name)) for name in ALIKE},
+        )
+
+    def _tensor(self, name: str, array: Any) -> Any:
+        """Return an array as a tensor: that of the last call if its content is the same."""
+        content = array.dtype, array.shape, array.tobytes()
+        if name not in self._last or self._last[name][0] != content:
+            self._last[name] = content, tf.constant(array)
+        return self._last[name][1]
 
     def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
         """Trace the function of these updates, and compile it in a thread: by a call without any update."""

@@ -6,6 +6,7 @@ The schedules and their clock are in schedules.py.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -118,5 +119,7 @@ def batch_scales(
     return SCALINGS[settings.batch_scaling](sizes / reference, noise_scale / sizes)
 
 
-def settings_of(schedule: Callable[..., Array]) -> list[str]:
-    return list(inspect.signature(schedule).parameters)[1:]
+@cache
+def settings_of(schedule: Callable[..., Array]) -> tuple[str, ...]:
+    """Return the names of the settings that a schedule reads."""
+    return tuple(inspect.signature(schedule).parameters)[1:]
