@@ -49,6 +49,7 @@ class StudyCheck:
     findings: list[str]
     dimensions: list[dict[str, str]]
     method: str
+    is_default_method: bool  # the study sets none
     trials: int
     brackets: list[list[dict[str, int]]]
     refused: dict[str, int]
@@ -71,6 +72,7 @@ class StudyCheck:
     start: dict[str, object] | None  # the points that the sweep begins with, if the study names a start
     population: dict[str, object] | None  # how a search by population develops
     adapts_rungs: bool  # later rounds leave out first rungs whose ranks disagree with later ones
+    why_in_full: str  # why an automatic search has no rungs; empty otherwise
     is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
 
     def as_json(self) -> dict[str, object]:
@@ -101,6 +103,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         findings=list(dataset.findings),
         dimensions=_dimensions(study),
         method=study.search.method,
+        is_default_method=study.search.is_default,
         trials=study.trial_count,
         brackets=[[asdict(rung) for rung in bracket.rungs] for bracket in study.brackets],
         refused=drawn.refused,
@@ -122,6 +125,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         ends=list(study.search.ends_in_words),
         start=None if started is None else _start(study, started),
         adapts_rungs=study.search.adapts_rungs,
+        why_in_full=study.why_in_full,
         population=_population(study),
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )

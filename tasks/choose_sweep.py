@@ -17,7 +17,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.ends import continue_search
 from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_other_length
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, latest_sweep, open_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, latest_sweep, open_sweep
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import FIRST_ROUND, can_extend, has_first_round
@@ -41,6 +41,8 @@ def choose_sweep(
     has_ended = standing is not None and bool(standing.ended_by) and not continues
     if standing is None or (changed and has_ended) or (standing.is_complete and (fresh or changed)):
         _say_why_next(study, standing, fresh, bool(changed))
+        if standing is None:
+            _say_of_earlier_default(store, study, data)
         study = study.model_copy(update={"repeats_points": False, "first_round": FIRST_ROUND})
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
@@ -66,6 +68,18 @@ def _say_why_next(study: Study, standing: Sweep | None, fresh: bool, is_changed:
         done = "reads its results" if study.search.reuse else "trains them again with new seeds"
         text = "%s has every point of the space: the new sweep has no others and %s"
         logger.warning(f"{text} (to search further, widen a range or add options)", standing.id, done)
+
+
+def _say_of_earlier_default(store: Store, study: Study, data: PreparedData) -> None:
+    """Say it if the last sweep is one of the same study by the default method of earlier versions."""
+    last = next(reversed(all_sweeps(store, study.name)), None)
+    if not study.search.is_default or last is None or last.data_version != data.version:
+        return
+    before = study.as_earlier
+    if last.study_digest in (before.digest, before.with_trials(last.asked_trials).digest):
+        text = "%s was searched by method %r, the default of earlier versions, and today's is %r: a new sweep begins"
+        remedy = f"to continue or show the former one, set method = {before.search.method!r} in [search]"
+        logger.warning(f"{text} ({remedy})", last.id, before.search.method, study.search.method)
 
 
 def _open_standing(

@@ -38,9 +38,8 @@ rule = "patience"  # a trial ends after so many epochs without an improvement
 patience = 8
 
 [search]
-method = "random"
-trials = 20
-epochs = 30""".splitlines()
+trials = 20  # some drawn, the others proposed from their results: method "auto", the default
+epochs = 30  # of a trial; those that do not keep up end earlier""".splitlines()
 SHARE_OF_ROWS = 8  # a batch is at most one part in so many of the training rows
 
 

@@ -74,7 +74,8 @@ def _print_columns(console: Console, check: StudyCheck) -> None:
 
 def _trials(check: StudyCheck) -> str:
     most = "at most " if check.ends else ""
-    return " · ".join((f"{most}{check.trials} ({check.method})", *check.ends))
+    method = f"{check.method}, the default" if check.is_default_method else check.method
+    return " · ".join((f"{most}{check.trials} ({method})", *check.ends))
 
 
 def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[str, str]:
@@ -201,7 +202,9 @@ def _confirmation_line(check: StudyCheck) -> tuple[str, str]:
 
 
 def _adapted_lines(check: StudyCheck) -> list[tuple[str, str]]:
-    """Return a line on the rungs of later rounds, if these depend on results."""
+    """Return a line on the rungs of later rounds, if these depend on results, or on why there are none."""
+    if check.why_in_full:
+        return [("rungs", f"none, all trials are trained in full: {check.why_in_full}")]
     if not check.adapts_rungs:
         return []
     text = "later rounds leave out first rungs whose ranks disagree with later ones, up to full trainings"

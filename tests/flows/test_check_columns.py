@@ -78,7 +78,7 @@ def test_check_says_what_an_automatic_search_will_do(tmp_path: Path, portfolio: 
     from nightune.tasks.load_study import load_study
 
     TABLE.to_csv(tmp_path / "table.csv", index=False)
-    search = 'method = "auto"\ntrials = 40\nepochs = 12'
+    search = "trials = 40\nepochs = 12"
     text = STUDY.replace("trials = 1\nepochs = 1", search).replace(
         "= 0.1", '= { low = 1e-4, high = 1.0, scale = "log" }'
     )
@@ -93,8 +93,15 @@ def test_check_says_what_an_automatic_search_will_do(tmp_path: Path, portfolio: 
     assert "8 of 8 configurations of the portfolio" in printed
     assert "the others are proposed in 2 rounds" in printed
     assert "leave out first rungs" in printed
-    (tmp_path / "study.toml").write_text(text.replace('"auto"', '"auto"\nstart = "none"'))
-    assert check_study(load_study(tmp_path / "study.toml")).start is None
+    assert "40 (auto, the default)" in printed
+    full = text.replace("trials = 40", 'method = "auto"\nstart = "none"\ntrials = 40') + "reuse = true\n"
+    (tmp_path / "study.toml").write_text(full)
+    check = check_study(load_study(tmp_path / "study.toml"))
+    print_check(console, check)
+    printed = console.export_text()
+    assert (check.start, check.adapts_rungs, check.is_default_method) == (None, False, False)
+    assert "40 (auto)" in printed
+    assert "trained in full: search.reuse" in printed
 
 
 def test_check_says_how_a_population_changes_ranges_and_options(tmp_path: Path) -> None:

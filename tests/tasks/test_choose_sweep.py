@@ -152,3 +152,30 @@ def test_a_fresh_random_search_has_new_points(chooser: Chooser, caplog: pytest.L
     chooser.choose(fresh=True)
     assert not first.has_all_points
     assert "every point" not in caplog.text
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+@pytest.mark.parametrize("trials", [None, 9])
+def test_a_sweep_of_the_earlier_default_is_not_continued_by_another_method(
+    chooser: Chooser, caplog: pytest.LogCaptureFixture, trials: int | None, is_finished: bool
+) -> None:
+    before, _ = chooser.finished() if is_finished else chooser.choose()
+    chooser.path.write_text(SMALL_STUDY.replace('method = "random"\n', ""))
+    sweep, study = chooser.choose(trials=trials)
+    assert (sweep.number, sweep.method, study.search.method) == (1, "auto", "auto")
+    assert before.id in caplog.text
+    assert "method = 'random'" in caplog.text
+    caplog.clear()
+    assert chooser.choose(trials=trials)[0].id == sweep.id
+    assert before.id not in caplog.text
+    chooser.path.write_text(SMALL_STUDY)  # the remedy
+    assert chooser.choose()[0].id == before.id
+
+
+def test_a_sweep_of_another_method_that_the_study_names_is_no_surprise(
+    chooser: Chooser, caplog: pytest.LogCaptureFixture
+) -> None:
+    chooser.choose()
+    chooser.path.write_text(SMALL_STUDY.replace('"random"', '"auto"'))
+    assert chooser.choose()[0].number == 1
+    assert "default" not in caplog.text

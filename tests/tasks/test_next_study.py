@@ -87,7 +87,13 @@ def advised(study: Path, score: Score) -> list[Advice]:
 
 @pytest.mark.parametrize(
     ("search", "has_rungs"),
-    [("", False), ('method = "gp"', False), ('method = "gp"\nsmallest_epochs = 3', True), ('method = "auto"', True)],
+    [
+        ("", True),
+        ('method = "random"', False),
+        ('method = "gp"', False),
+        ('method = "gp"\nsmallest_epochs = 3', True),
+        ('method = "auto"', True),
+    ],
 )
 def test_the_rules_know_whether_trials_were_dropped_at_rungs(
     study: Path, monkeypatch: pytest.MonkeyPatch, search: str, has_rungs: bool

@@ -93,7 +93,9 @@ def test_auto_has_rungs_where_its_epochs_suffice_and_begins_with_the_portfolio(r
 
 WRONG = {
     'method = "auto"\nepochs = 12': "search.trials: missing … automatic",
-    f"{AUTO}\nreuse = true": "search.reuse: true … 'random'",
+    f"{AUTO}\nreuse = true\nsmallest_epochs = 3": "search.reuse: true … remove smallest_epochs",
+    f"{AUTO}\nreuse = true\nreduction_factor = 3": "search.reduction_factor: 3 … reuse … remove it",
+    f"{AUTO}\nsmallest_epochs = 12\nreduction_factor = 3": "search.reduction_factor: 3 … remove it … smallest_epochs",
     f"{AUTO}\nsmallest_epochs = 7": "search.epochs: 12 are too few",
     f"{AUTO.replace('12', '5')}\nreduction_factor = 2": "search.reduction_factor: 2 … remove it … epochs = 6",
 }
@@ -108,7 +110,8 @@ def test_impossible_keys_of_auto_are_refused(search: str, refuse: Refuse) -> Non
 def test_the_remedies_of_refused_keys_work(read: Read) -> None:
     assert read(study_text(SPACE, search=f"{AUTO.replace('12', '6')}\nreduction_factor = 2")).search.has_rungs
     assert not read(study_text(SPACE, search=AUTO.replace("12", "5"))).search.has_rungs
-    assert read(study_text(SPACE, search=f"{AUTO.replace('auto', 'random')}\nreuse = true")).search.reuse
+    assert not read(study_text(SPACE, search=f"{AUTO}\nreuse = true")).search.has_rungs
+    assert not read(study_text(SPACE, search=f"{AUTO}\nsmallest_epochs = 12")).search.has_rungs
 
 
 def replayed(curve: "object", count: int) -> list[Training]:

@@ -65,7 +65,7 @@ def test_a_study_plans_no_more_trials_than_points(read: Read) -> None:
     study = read(
         study_text(
             'optimizer = ["sgd", "adam"]\nlearning_rate.peak = 0.1\nbatch_size.size = [16, 32]',
-            search="trials = 9\nepochs = 2",
+            search='method = "random"\ntrials = 9\nepochs = 2',
         )
     )
     assert (study.trial_count, study.point_count) == (4, 4)

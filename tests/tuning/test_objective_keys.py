@@ -105,17 +105,19 @@ def test_several_objectives_that_do_not_go_together_are_refused(refuse: Refuse, 
 
 
 @pytest.mark.parametrize(
-    "search",
+    ("search", "remedy"),
     [
-        'method = "successive_halving"\ntrials = 8\nepochs = 12',
-        'method = "gp"\ntrials = 32\nepochs = 12\nsmallest_epochs = 3',
+        ('method = "successive_halving"\ntrials = 8\nepochs = 12', "method 'auto', 'random'"),
+        ('method = "gp"\ntrials = 32\nepochs = 12\nsmallest_epochs = 3', "remove smallest_epochs"),
+        ("trials = 32\nepochs = 12\nreduction_factor = 3", "remove reduction_factor"),
     ],
 )
 def test_rungs_are_refused_with_several_objectives_and_the_remedies_work(
-    read: Read, refuse: Refuse, search: str
+    read: Read, refuse: Refuse, search: str, remedy: str
 ) -> None:
     (line,) = refuse(f"{study_text(search=search)}[objective]\n{SEVERAL}\n")
     assert line.startswith("objective.metrics")
-    assert "smallest_epochs" in line
-    for remedy in ('method = "random"\ntrials = 8\nepochs = 12', 'method = "gp"\ntrials = 32\nepochs = 12'):
-        assert read(f"{study_text(search=remedy)}[objective]\n{SEVERAL}\n").objective.metrics
+    assert remedy in line
+    for method in ("random", "auto", "gp"):
+        allowed = f'method = "{method}"\ntrials = 32\nepochs = 12'
+        assert read(f"{study_text(search=allowed)}[objective]\n{SEVERAL}\n").objective.metrics

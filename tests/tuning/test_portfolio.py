@@ -194,7 +194,8 @@ def test_an_installation_without_a_portfolio_refuses_it(
 
 
 def test_a_start_is_part_of_the_digest_and_its_absence_is_not(read: Read) -> None:
-    plain = read(study_text(SPACE, search="trials = 20\nepochs = 12"))
+    method = 'method = "random"\n'
+    plain = read(study_text(SPACE, search=f"{method}trials = 20\nepochs = 12"))
     assert "start" not in plain.content["search"]
-    assert read(study_text(SPACE, search=START)).digest != plain.digest
-    assert read(study_text(SPACE, search=START.replace("portfolio", "none"))).digest == plain.digest
+    assert read(study_text(SPACE, search=method + START)).digest != plain.digest
+    assert read(study_text(SPACE, search=method + START.replace("portfolio", "none"))).digest == plain.digest

@@ -33,7 +33,7 @@ class Clock:
 
 
 def section(**keys: Any) -> SearchSection:
-    return SearchSection.model_validate({"epochs": 10, **keys})
+    return SearchSection.model_validate({"method": "random", "epochs": 10, **keys})
 
 
 def trial(number: int) -> Trial:

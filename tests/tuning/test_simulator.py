@@ -27,7 +27,7 @@ BANK = Bank(SPACE, "maximize", accuracy)
 
 
 def search(**settings: object) -> SearchSection:
-    return SearchSection.model_validate({"epochs": 8, **settings})
+    return SearchSection.model_validate({"method": "random", "epochs": 8, **settings})
 
 
 def test_a_random_search_trains_each_trial_in_full_and_then_the_next_sweep_does() -> None:

@@ -40,6 +40,7 @@ size = { low = 16, high = 64 }
 [stopping]
 patience = 5
 [search]
+method = "random"
 trials = 20
 epochs = 30
 [objective]

@@ -186,7 +186,8 @@ BROKEN_DATA = {
 
 BROKEN_SEARCH = {
     "trials = 4": "search.epochs: missing (needed: a whole number from 1 to 1000000)",
-    "epochs = 4": "search.trials: missing … random",
+    "epochs = 4": "search.trials: missing … automatic … default",
+    "method = 'random'\nepochs = 4": "search.trials: missing … random",
     "trials = 4\nepochs = 0": "search.epochs: 0 is not a whole number from 1 to 1000000",
     "trials = 0\nepochs = 4": "search.trials: 0 is not a whole number from 1 to 1000000",
     "trials = 4.0\nepochs = 4": "search.trials: 4.0 is not a whole number from 1 to 1000000",

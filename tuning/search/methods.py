@@ -13,6 +13,8 @@ from nightune.tuning.search.samplers import Sampler, grid, random
 from nightune.tuning.search.tree_parzen import tree_parzen
 
 Method = Literal["random", "grid", "successive_halving", "hyperband", "gp", "tpe", "auto", "pbt"]
+DEFAULT_METHOD: Method = "auto"  # of a study that sets none
+EARLIER_DEFAULT: Method = "random"  # in earlier versions, whose sweeps a store may hold
 
 
 @dataclass(frozen=True, slots=True)

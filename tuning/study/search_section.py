@@ -1,19 +1,20 @@
 """The section [search] of a study file: how trials are chosen, how long they train, and what ends the search."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nightune.tuning.search.methods import METHODS, Method, SearchMethod, names_of
+from nightune.tuning.search.methods import DEFAULT_METHOD, METHODS, Method, SearchMethod, names_of
 from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
 from nightune.tuning.study.population import POPULATION, PopulationKeys, population_clashes
-from nightune.tuning.study.section import Clash, Count, Switch, Text
+from nightune.tuning.study.section import LIMIT_COUNT, Clash, Count, Switch, Text
 from nightune.vocabulary import listing, shown
 
 Start = Literal["portfolio", "none"]
 MAY_END_EARLY = names_of(lambda row: row.may_end_early)
 MAY_HAVE_RUNGS = names_of(lambda row: row.drops != "never")
+OF_RUNGS = ("reduction_factor", "smallest_epochs")  # keys that only rungs read
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of hours above 0")]
 
 
@@ -26,7 +27,8 @@ class SearchSection(PopulationKeys):
     trainings in 88% of them, at a fifth of the cost; factor 3 from 2 epochs kept it in 54%.
 
     `start` chooses the first trials: the configurations of the shipped portfolio, which `auto` begins with by itself.
-    `auto` has rungs if its epochs suffice for two.
+    `auto`, the default, has rungs if its epochs suffice for two, and nothing in the study needs full trainings; with
+    `smallest_epochs` as large as `epochs` it has none.
 
     A random search and a model's may also end before its last trial: by all epochs trained, by hours of the sweep or of
     its trainings, at a time of day, or after so many trials without a better one. It then has up to 1000 `trials`.
@@ -36,7 +38,7 @@ class SearchSection(PopulationKeys):
     `resample_probability`.
     """
 
-    method: Method = "random"
+    method: Method = DEFAULT_METHOD
     trials: Count | None = None
     epochs: Count
     reuse: Switch = False
@@ -54,7 +56,7 @@ class SearchSection(PopulationKeys):
     @model_validator(mode="before")
     @classmethod
     def _infer_trials(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.get("method", "random") not in MAY_END_EARLY:
+        if not isinstance(given, Mapping) or given.get("method", DEFAULT_METHOD) not in MAY_END_EARLY:
             return given
         has_end = any(given.get(name) is not None for name in ENDS)
         return {**given, "trials": MOST_TRIALS} if has_end and given.get("trials") is None else given
@@ -86,9 +88,35 @@ class SearchSection(PopulationKeys):
     @property
     def has_rungs(self) -> bool:
         """True if the best trials of a round continue and the others are dropped."""
-        if self.method == "auto" and self.smallest_epochs is None:
-            return getattr(self, "epochs", 0) >= self.factor * self.first_rung_epochs  # no attribute if it is wrong
+        if self.method == "auto":
+            if self.smallest_epochs is not None:
+                return self.smallest_epochs != self.epochs
+            return not self.reuse and self.epochs >= self.least_epochs
         return self.row.drops == "always" or (self.row.drops == "if asked" and self.smallest_epochs is not None)
+
+    @property
+    def keys_of_rungs(self) -> tuple[str, ...]:
+        """The keys that only rungs read, as far as they are set."""
+        return tuple(name for name in OF_RUNGS if getattr(self, name) is not None)
+
+    @property
+    def chooses_rungs(self) -> bool:
+        """True if the method decides whether it has rungs, since the study says nothing of them."""
+        return self.method == "auto" and not self.keys_of_rungs
+
+    @property
+    def least_epochs(self) -> int:
+        """The epochs of a trial that suffice for two rungs."""
+        return self.factor * self.first_rung_epochs
+
+    def in_full(self) -> Self:
+        """Return the section of `auto` without rungs."""
+        return self.model_copy(update={"smallest_epochs": self.epochs})
+
+    @property
+    def is_default(self) -> bool:
+        """True if the study sets no method."""
+        return "method" not in self.model_fields_set
 
     @property
     def begins_with_portfolio(self) -> bool:
@@ -107,8 +135,13 @@ class SearchSection(PopulationKeys):
 
     def clashes(self) -> Iterator[Clash]:
         """Check the number of trials and the keys of rungs against the method."""
+        is_sound = "epochs" in self.model_fields_set  # else that is a problem of its own, and clashes with it are none
+        yield from (self if is_sound else self.model_copy(update={"epochs": LIMIT_COUNT}))._clashes()
+
+    def _clashes(self) -> Iterator[Clash]:
         if self.row.counted and self.trials is None:
-            yield Clash(("method", "trials", *ENDS), "trials", f"missing; needed for {self.row.counted}")
+            whose = f"{self.row.counted}{', the default method' if self.is_default else ''}"
+            yield Clash(("method", "trials", *ENDS), "trials", f"missing; needed for {whose}")
         if self.row.own_count and self.trials is not None:
             message = f"{self.trials}, but {self.row.own_count}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)
@@ -134,23 +167,31 @@ class SearchSection(PopulationKeys):
         if self.row.drops == "if asked" and self.reduction_factor is not None:
             yield self._factor_without_rungs()
             return
-        for name in ("reduction_factor", "smallest_epochs"):
+        if self.method == "auto":
+            return
+        for name in OF_RUNGS:
             if getattr(self, name) is not None:
                 message = f"{getattr(self, name)} is read only by methods with rungs; remove it"
                 message = f"{message} ({listing(MAY_HAVE_RUNGS)})"
                 yield Clash(("method", name), name, message)
 
     def _factor_without_rungs(self) -> Clash:
-        fields = ("method", "epochs", "reduction_factor", "smallest_epochs")
-        if self.method == "auto":
-            needed = self.factor * self.first_rung_epochs
-            message = f"{self.reduction_factor}, but {self.epochs} epochs are too few for two rungs"
-            return Clash(fields, "reduction_factor", f"{message}; remove it, or set epochs = {needed} or more")
-        message = f"{self.reduction_factor}, but without smallest_epochs the method {self.method!r} has no rungs"
-        return Clash(fields, "reduction_factor", f"{message}; add smallest_epochs = 3, or remove it")
+        if self.method != "auto":
+            why, or_else = f"without smallest_epochs the method {self.method!r} has no rungs", "add smallest_epochs = 3"
+        elif self.smallest_epochs is not None:
+            why, or_else = f"smallest_epochs, all {self.epochs} epochs, leaves no rungs", "remove smallest_epochs"
+        elif self.reuse:
+            why, or_else = "with reuse all trials are trained in full", "remove reuse"
+        else:
+            why, or_else = (
+                f"{self.epochs} epochs are too few for two rungs",
+                f"set epochs = {self.least_epochs} or more",
+            )
+        fields = ("method", "epochs", "reduction_factor", "smallest_epochs", "reuse")
+        return Clash(fields, "reduction_factor", f"{self.reduction_factor}, but {why}; remove it, or {or_else}")
 
     def _rung_clashes(self) -> Iterator[Clash]:
-        needed = self.factor * self.first_rung_epochs
+        needed = self.least_epochs
         if self.epochs < needed:
             message = f"{self.epochs} are too few for a first rung of {self.first_rung_epochs} epochs"
             fields = ("method", "epochs", "reduction_factor", "smallest_epochs")
@@ -159,9 +200,6 @@ class SearchSection(PopulationKeys):
             message = f"{self.trials} are too few to drop any (allowed: {self.factor} or more, the reduction factor)"
             yield Clash(("method", "trials", "reduction_factor"), "trials", message)
         if self.reuse:
-            message = f"true, but trials of an earlier sweep have other rungs; remove it, or {self._without_rungs}"
+            remedy = "remove smallest_epochs" if self.row.drops == "if asked" else "use method 'auto' or 'random'"
+            message = f"true, but trials of an earlier sweep have other rungs; remove it, or {remedy}"
             yield Clash(("method", "reuse", "smallest_epochs"), "reuse", message)
-
-    @property
-    def _without_rungs(self) -> str:
-        return "remove smallest_epochs" if self.method in ("gp", "tpe") else "use method 'random'"

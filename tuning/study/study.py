@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
+from nightune.tuning.search.methods import EARLIER_DEFAULT
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.portfolio import is_shipped
 from nightune.tuning.search.samplers import Sampler
@@ -20,6 +21,7 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import FIRST_ROUND, brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.ends import total_epochs_problem
+from nightune.tuning.study.full_trainings import rung_problems, why_in_full, with_possible_rungs
 from nightune.tuning.study.generations import population_problems
 from nightune.tuning.study.objective import Objective
 from nightune.tuning.study.population import POPULATION
@@ -32,7 +34,7 @@ from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, Value, trial_key
-from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, nearest_name, shown, suggestion
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, nearest_name, suggestion
 
 __all__ = [
     "DataSection",
@@ -101,6 +103,17 @@ class Study(BaseModel):
     def with_trials(self, trials: int) -> "Study":
         """Return the study with this number of trials."""
         return self.model_copy(update={"search": self.search.model_copy(update={"trials": trials})})
+
+    @property
+    def as_earlier(self) -> "Study":
+        """The study as earlier versions read it, which had another default method."""
+        earlier = {"method": EARLIER_DEFAULT, "smallest_epochs": None} if self.search.is_default else {}
+        return self.model_copy(update={"search": self.search.model_copy(update=earlier)})
+
+    @property
+    def why_in_full(self) -> str:
+        """Why an automatic search trains all trials in full; empty if it has rungs, and for other methods."""
+        return why_in_full(self.search, self.objective, self.space)
 
     @property
     def trial_count(self) -> int:
@@ -185,12 +198,11 @@ def load_study(
     if not problems and method == "grid":
         problems += _grid_problems(space)
     problems += _start_problems(search)
-    if search is not None and search.has_rungs:
-        problems += _rung_problems(space)
+    if search is not None:
+        search = with_possible_rungs(search, objective, space)
+        problems += rung_problems(search, objective, space)
     if search is not None and not problems:
         problems += population_problems(search, space)
-    if search is not None and objective is not None:
-        problems += _objective_problems(search, objective)
     if search is not None:
         problems += _end_problems(search, after.get("confirmation"))
     problems = _without_consequences(problems, tables)
@@ -274,24 +286,6 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
             sections[name], found = read_section(kind, tables[name], name)
             problems += found
     return sections, problems
-
-
-def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
-    """The median rule compares with curves of earlier trials, and their length depends on the rung."""
-    rule = space.by_name.get("stopping.rule")
-    if rule is not None and rule.domain.contains("median"):
-        message = "'median' is not possible with rungs, which already compare trials at equal epochs; use another rule"
-        yield Problem("stopping.rule", message)
-
-
-def _objective_problems(search: SearchSection, objective: Objective) -> Iterator[Problem]:
-    """Rungs drop trials by one objective: small or quick models would be lost where they are less exact."""
-    is_population = search.method == POPULATION
-    if objective.metrics and (search.has_rungs or is_population):
-        remedy = "use method 'random', 'grid', or 'gp' without smallest_epochs"
-        dropping = "generations" if is_population else "rungs"
-        message = f"{shown(list(objective.metrics))}, but {dropping} drop trials by the first alone; {remedy}"
-        yield Problem("objective.metrics", message)
 
 
 def _end_problems(search: SearchSection, confirmation: ConfirmationSection | None) -> Iterator[Problem]:

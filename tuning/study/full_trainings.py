@@ -1,0 +1,59 @@
+"""What in a study needs trials that are trained in full: `auto` then has no rungs by itself, and rungs are refused."""
+
+from collections.abc import Iterator
+
+from nightune.tuning.errors import Problem
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.objective import Objective
+from nightune.tuning.study.population import POPULATION
+from nightune.tuning.study.search_section import SearchSection
+from nightune.vocabulary import shown
+
+STOPPING = "stopping.rule"
+COMPARING = "median"  # the rule that compares with curves of earlier trials: their length depends on the rung
+
+
+def with_possible_rungs(search: SearchSection, objective: Objective | None, space: SearchSpace) -> SearchSection:
+    """Return the section without the rungs that `auto` would have by itself, if the study needs full trainings."""
+    needs_all = _compares_curves(space) or (objective is not None and bool(objective.metrics))
+    return search.in_full() if needs_all and search.has_rungs and search.chooses_rungs else search
+
+
+def why_in_full(search: SearchSection, objective: Objective, space: SearchSpace) -> str:
+    """Say why `auto` trains all trials in full; empty if it has rungs, and for other methods."""
+    if search.method != "auto" or search.has_rungs:
+        return ""
+    if search.reuse:
+        return "search.reuse reads trials that are trained in full"
+    if search.smallest_epochs is None:
+        return f"{search.epochs} epochs are too few for two ({search.least_epochs} or more)"
+    if objective.metrics:
+        return "they would drop trials by the first objective alone"
+    if _compares_curves(space):
+        return f"{STOPPING} {COMPARING!r} compares trials at equal epochs itself"
+    return f"search.smallest_epochs is all {search.epochs} epochs"
+
+
+def rung_problems(search: SearchSection, objective: Objective | None, space: SearchSpace) -> Iterator[Problem]:
+    """Yield what in a study drops trials, but must not: by one objective, or beside a rule that compares them."""
+    remedy = _without_dropping(search)
+    is_population = search.method == POPULATION
+    if search.has_rungs and _compares_curves(space):
+        message = f"{COMPARING!r} is not possible with rungs, which already compare trials at equal epochs"
+        yield Problem(STOPPING, f"{message}; use another rule, or {remedy}")
+    if objective is not None and objective.metrics and (search.has_rungs or is_population):
+        # Small or quick models would be lost where they are less exact.
+        dropping = "generations" if is_population else "rungs"
+        message = f"{shown(list(objective.metrics))}, but {dropping} drop trials by the first alone"
+        yield Problem("objective.metrics", f"{message}; {remedy}")
+
+
+def _without_dropping(search: SearchSection) -> str:
+    if search.row.drops == "if asked":
+        return f"remove {' and '.join(search.keys_of_rungs)}"
+    return "use method 'auto', 'random' or 'grid'"
+
+
+def _compares_curves(space: SearchSpace) -> bool:
+    rule = space.by_name.get(STOPPING)
+    return rule is not None and rule.domain.contains(COMPARING)
