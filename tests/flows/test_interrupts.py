@@ -89,7 +89,7 @@ def test_what_follows_from_a_dropped_interrupt_is_no_result_and_no_error(error: 
 
 
 def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
-    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+    prefect_server: str, store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nightune.flows import tune as flow
 
@@ -106,7 +106,7 @@ def test_a_sweep_whose_interrupt_was_dropped_stops_at_its_next_epoch(
 
 
 def test_a_trial_whose_interrupt_became_another_error_has_not_failed(
-    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+    prefect_server: str, store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nightune.flows.tune import tune
     from nightune.tasks.trial.trial_runner import TrialRunner

@@ -44,25 +44,27 @@ def test_epochs_in_total_end_a_search_and_more_of_them_continue_it(small_study: 
 
 
 def assert_deadline_is_kept(report: SweepReport, store_root: Path) -> None:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from nightune.tasks.tracking.store.store import open_store
     from nightune.tasks.tracking.sweeps.ends import deadline
 
     store, evening = open_store(store_root), datetime.now().astimezone().replace(hour=20, minute=0)
     night = deadline(store, report.sweep, "7:00", evening)
-    assert deadline(store, report.sweep, "07:00", evening.replace(hour=21)) == night
+    assert deadline(store, report.sweep, "07:00", evening + timedelta(days=1)) == night
     assert deadline(store, report.sweep, "23:00", evening) < night
 
 
 def test_patience_ends_a_search_after_a_round(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 3)
-    report = tune(small_study, SMALL_STUDY.replace("trials = 4", "patience = 1"))
-    count, best = len(report.results), report.results[0].trial.number
-    assert count % 3 == 0
-    assert best < count - 1  # after a round whose last trial is the best one there is another
-    assert best >= count - 3 or best == count - 4
-    assert report.sweep.ended_by == "patience = 1"
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    report = tune(small_study, SMALL_STUDY.replace("trials = 4", "patience = 2"))
+    numbers_by_score = [each.trial.number for each in report.results]
+    since_best = {
+        count: count - 1 - next(number for number in numbers_by_score if number < count)
+        for count in range(4, len(numbers_by_score) + 1, 4)
+    }
+    assert [count for count, since in since_best.items() if since >= 2] == [len(numbers_by_score)]
+    assert report.sweep.ended_by == "patience = 2"
     assert numbers(report) == list(range(len(report.results)))
 
 
@@ -102,7 +104,7 @@ def test_what_a_model_believed_when_its_search_ended_is_read_of_all_rounds(
 ) -> None:
     from nightune.tasks.tracking.store.store import client, open_store
 
-    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 3)
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
     text = SMALL_STUDY.replace('"random"\ntrials = 4\nepochs = 2', '"gp"\nepochs = 1\ntotal_epochs = 8')
     first = tune(small_study, text)
     assert numbers(first) == list(range(8))  # the third round is not whole

@@ -38,3 +38,13 @@ def test_one_processor_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module.subprocess, "Popen", None)
     with drawn_beside() as begin:
         assert begin(Still(SPEC))().startswith(b"\x89PNG")
+
+
+def test_pictures_are_drawn_here_where_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(module, "processor_count", lambda: 2)
+    monkeypatch.setattr(module.subprocess, "Popen", refuse)
+    with drawn_beside() as begin:
+        assert begin(Still(SPEC))().startswith(b"\x89PNG")

@@ -51,6 +51,15 @@ def test_the_explained_share_is_the_out_of_bag_score_of_a_forest(rows: int, argu
     assert explained_share(places, values, 5) == forest.oob_score_
 
 
+@pytest.mark.parametrize("values", [np.ones(12), 1e-200 * np.arange(12.0), np.array([1e-170, *np.zeros(11)])])
+def test_the_explained_share_of_values_without_a_variance_is_that_of_a_forest(values: np.ndarray) -> None:
+    from sklearn.ensemble import RandomForestRegressor
+
+    places = np.random.default_rng(2).random((12, 2))
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=5).fit(places, values)
+    assert explained_share(places, values, 5) == forest.oob_score_
+
+
 def test_pure_noise_explains_no_variance() -> None:
     generator = np.random.default_rng(3)
     found = variance_shares(generator.random((60, 4)), generator.normal(size=60), seed=0)

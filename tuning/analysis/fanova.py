@@ -80,8 +80,11 @@ def explained_share(places: np.ndarray, values: np.ndarray, seed: int) -> float:
         sums[left_out] += tree.predict(rows[left_out])[:, 0]
         trees_of[left_out] += 1
     errors = (values - sums / np.maximum(trees_of, 1))[:, None]
-    unexplained, whole = (np.sum(each**2, axis=0) for each in (errors, (values - np.average(values))[:, None]))
-    return float((1.0 - unexplained / whole)[0])
+    parts = (errors, (values - np.average(values))[:, None])
+    unexplained, whole = (float(np.sum(each**2, axis=0)[0]) for each in parts)
+    if whole == 0.0:  # equal values, or differences whose squares are too small for a number
+        return 1.0 if unexplained == 0.0 else 0.0
+    return 1.0 - unexplained / whole
 
 
 def small_forest(places: np.ndarray, values: np.ndarray, seed: int) -> Forest:

@@ -28,18 +28,12 @@ def drawn_beside() -> Iterator[Callable[[Still], Png]]:
     """Yield a function that begins to draw a figure as a PNG picture, by a process that starts with the block.
 
     What it returns waits for the picture. What that process cannot draw is drawn in this one, with its errors; so is
-    all on a single processor.
+    all on a single processor, and where no process can be started.
     """
-    if processor_count() == 1:
+    process = None if processor_count() == 1 else _started()
+    if process is None:
         yield lambda still: lambda: still.png
         return
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", COMMAND],  # -P: the working folder may hold modules
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=child_environment(),
-    )
     requests = ThreadPoolExecutor(1, "draws pictures")
 
     def begin(still: Still) -> Png:
@@ -67,6 +61,19 @@ def serve() -> None:
         while True:
             answers.write(pickle.dumps(Still(pickle.load(sys.stdin.buffer)).png))
             answers.flush()
+
+
+def _started() -> "subprocess.Popen[bytes] | None":
+    """Start the process that draws; None where the system allows no more processes, files or memory."""
+    with suppress(OSError):
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", COMMAND],  # -P: the working folder may hold modules
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(),
+        )
+    return None
 
 
 def _answer(process: "subprocess.Popen[bytes]", still: Still) -> bytes:
