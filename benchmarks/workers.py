@@ -57,8 +57,10 @@ def main() -> None:
     parser.add_argument(
         "--workers", default="", help="default: 1,2 of real ones (0: the command trains), 1,4,16,64 that sleep"
     )
-    parser.add_argument("--processors", default=str(processor_count()))
-    parser.add_argument("--threads", default="0")
+    parser.add_argument(
+        "--processors", default=str(processor_count()), help="as many as this process may use, or fewer"
+    )
+    parser.add_argument("--threads", default="0", help="of TensorFlow in each process; 0: one for each processor")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--trials-a-worker", type=int, default=10)
     parser.add_argument("--address", default="", help=argparse.SUPPRESS)
@@ -68,7 +70,12 @@ def main() -> None:
         return
     print(f"{platform.platform()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
     if options.part == "real":
-        measured = product(*map(numbers, (options.processors, options.threads, options.workers or "1,2")))
+        processors, workers = numbers(options.processors), numbers(options.workers or "1,2")
+        if not all(0 < count <= processor_count() for count in processors):
+            parser.error(f"--processors: 1 to {processor_count()}, those that this process may use")
+        if options.trials < max(workers) + 2:
+            parser.error(f"--trials: at least {max(workers) + 2}, two more than workers, for a rate")
+        measured = product(processors, numbers(options.threads), workers)
         measure_real(options.study, options.trials, options.epochs, measured)
     else:
         measure_sleep(numbers(options.workers or "1,4,16,64"), options.seconds, options.trials_a_worker)

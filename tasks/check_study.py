@@ -214,6 +214,7 @@ def _start(study: Study, started: Beginning) -> dict[str, object]:
         "as_they_are": sum(each.is_whole for each in first),
         **replace(started, fitted=first).changes,
         "without_family": list(started.without_family),
+        "left_out": dict(started.left_out),
     }
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from nightune.models.recipe.params import silent_defaults
+from nightune.models.recipe.params import read_recipe, silent_defaults
 from nightune.tasks.earlier_sweeps import begin_with_best
 from nightune.tasks.propose_trials import Kept, complete_params
 from nightune.tasks.setting import Setting
@@ -58,8 +58,7 @@ def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params
 
 
 def _complete(study: Study, point: Params) -> dict[str, Value]:
-    """Add the defaults; a point of which params contradict each other stays as it is, and its trial reports why."""
-    try:
-        return {**silent_defaults(), **complete_params(study, point)}
-    except ValueError:
-        return dict(point)
+    """Add the defaults; ValueError if params of the point contradict each other, so that its trial would fail."""
+    complete = complete_params(study, point)
+    read_recipe(complete)
+    return {**silent_defaults(), **complete}

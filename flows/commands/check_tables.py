@@ -138,6 +138,9 @@ def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
         assert isinstance(counts, Mapping)
         named = ", ".join(f"{name} (in {count})" for name, count in sorted(counts.items()))
         lines += [("", f"{words}: {named}")] if counts else []
+    left_out = start["left_out"]
+    assert isinstance(left_out, Mapping)
+    lines += [("", f"left out: {message} (in {count})") for message, count in left_out.items()]
     for name in alone:
         kept = "begins with draws" if start["by"] == "auto" else "takes optimizer, rates, decay and batches only"
         lines.append(("", f"{name}: no family of the portfolio; {kept}"))

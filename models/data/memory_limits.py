@@ -19,9 +19,9 @@ def room_within_limits() -> float:
 
 def room_of_groups(process: Path) -> float:
     """Return the bytes that the control groups of a process leave, given its folder in /proc."""
-    try:
-        membership = (process / "cgroup").read_text(encoding="utf-8")
-        mounts = (process / "mountinfo").read_text(encoding="utf-8")
+    try:  # names of folders may be in any encoding
+        membership = (process / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+        mounts = (process / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:  # not Linux
         return math.inf
     return min((group.room() for group in groups_with_memory(membership, mounts)), default=math.inf)
@@ -51,11 +51,17 @@ class Version:
     controller: str  # as /proc/self/cgroup and the options of the mount list it; none in version 2
     limits: tuple[str, ...]  # the second is soft: above it, the kernel slows the group instead of ending a process
     used: str
-    cache: str
+    cache: tuple[str, ...]  # in memory.stat: files that the kernel drops when it needs room
 
 
-FIRST = Version("cgroup", "memory", ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
-SECOND = Version("cgroup2", "", ("memory.max", "memory.high"), "memory.current", "inactive_file")
+FIRST = Version(
+    "cgroup",
+    "memory",
+    ("memory.limit_in_bytes",),
+    "memory.usage_in_bytes",
+    ("total_inactive_file", "total_active_file"),
+)
+SECOND = Version("cgroup2", "", ("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file"))
 
 
 @dataclass(frozen=True)
@@ -76,10 +82,11 @@ class Group:
     def _cache(self) -> float:
         """Return the bytes of files that the kernel keeps for the group, and drops when it needs room."""
         try:
-            lines = (self.folder / "memory.stat").read_text(encoding="ascii").splitlines()
+            lines = (self.folder / "memory.stat").read_text(encoding="ascii", errors="replace").splitlines()
         except OSError:
             return 0
-        return next((float(line.split()[1]) for line in lines if line.split()[0] == self.version.cache), 0)
+        counts = (line.partition(" ") for line in lines)
+        return sum(float(count) for name, _, count in counts if name in self.version.cache and count.isdecimal())
 
 
 def groups_with_memory(membership: str, mounts: str) -> Iterator[Group]:
@@ -87,9 +94,9 @@ def groups_with_memory(membership: str, mounts: str) -> Iterator[Group]:
 
     Texts are those of /proc/self/cgroup and /proc/self/mountinfo. In a container, a group may be mounted as the root.
     """
-    for line in mounts.splitlines():
+    for line in mounts.split("\n"):  # not splitlines: a name may hold other ends of lines
         about, _, of_system = line.partition(" - ")
-        version = _version(*of_system.split()[::2])
+        version = _version(of_system)
         own = None if version is None else _own_group(membership, version)
         if version is None or own is None:
             continue
@@ -99,29 +106,33 @@ def groups_with_memory(membership: str, mounts: str) -> Iterator[Group]:
             yield Group(Path(mounted) / path, version)
 
 
-def _version(file_system: str, options: str = "") -> Version | None:
-    """Return the version of control groups that a mount shows, if they have memory."""
-    if file_system == SECOND.file_system:
+def _version(of_system: str) -> Version | None:
+    """Return the version of control groups that a mount shows, if they have memory.
+
+    `of_system` are type, source and options; the options of other file systems may hold spaces (9p, below Windows).
+    """
+    words = of_system.split()
+    if words[:1] == [SECOND.file_system]:
         return SECOND
-    is_first = file_system == FIRST.file_system and FIRST.controller in options.split(",")
-    return FIRST if is_first else None
+    return FIRST if words[:1] == [FIRST.file_system] and FIRST.controller in words[-1].split(",") else None
 
 
 def _own_group(membership: str, version: Version) -> PurePosixPath | None:
     """Return the path of the process's group below the root of its hierarchy."""
-    for line in membership.splitlines():
-        _, controllers, path = line.split(":", 2)
-        if version.controller in controllers.split(","):
+    for line in membership.split("\n"):
+        _, _, group = line.partition(":")
+        controllers, _, path = group.partition(":")
+        if path and version.controller in controllers.split(","):
             return PurePosixPath(path)
     return None
 
 
 def _number(file: Path) -> float:
     try:
-        text = file.read_text(encoding="ascii").strip()
+        text = file.read_text(encoding="ascii", errors="replace").strip()
     except OSError:  # the kernel counts no memory here
         return math.inf
-    return math.inf if text == "max" else float(text)
+    return float(text) if text.isdecimal() else math.inf  # "max", and what no kernel writes
 
 
 def _decoded(octal: re.Match[str]) -> str:

@@ -114,8 +114,13 @@ def silent_defaults() -> dict[str, Any]:
 
 def _model_keys(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None) -> dict[str, Key]:
     if architecture_keys is not None:
-        return {f"{MODEL_PREFIX}{name}": key for name, key in architecture_keys.items()}
+        return {f"{MODEL_PREFIX}{name}": _of_model(key) for name, key in architecture_keys.items()}
     return {name: Key("any") for name in params if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE}
+
+
+def _of_model(key: Key) -> Key:
+    """Return the key of a parameter with the prefix before the parameters of the same architecture that control it."""
+    return replace(key, when={f"{MODEL_PREFIX}{name}": values for name, values in key.when.items()})
 
 
 def _refuse_unknown(params: Mapping[str, Any], keys: Mapping[str, Key]) -> None:

@@ -255,6 +255,15 @@ def test_an_unknown_architecture_is_refused_with_the_nearest_spelling() -> None:
         architecture_keys("mpl", Path())
 
 
+def test_a_parameter_that_another_one_of_its_model_controls_is_active_with_that_one_alone() -> None:
+    keys = architecture_keys("sequence", Path())
+    params = {"model.architecture": "sequence", "model.kernel_size": 3}
+    assert resolve({**params, "model.layer": "convolution"}, keys)["model.kernel_size"] == 3
+    with pytest.raises(ValueError, match=r"model\.kernel_size: .* only if model\.layer is convolution"):
+        resolve({**params, "model.layer": "gru"}, keys)
+    assert "model.kernel_size" not in resolve({"model.architecture": "sequence", "model.layer": "lstm"}, keys)
+
+
 def test_keys_are_read_without_keras() -> None:
     code = "from pathlib import Path; from nightune.models.networks.architectures import architecture_keys"
     code += "; import sys; architecture_keys('mlp', Path())"

@@ -66,6 +66,30 @@ def test_mounts_and_groups_without_memory_do_not_count(tmp_path: Path) -> None:
     assert room_of_groups(tmp_path / "no process") == math.inf
 
 
+@pytest.mark.parametrize(
+    "mount",
+    [
+        rb"99 23 0:50 / /mnt/c rw - 9p C:\134 rw,aname=drvfs;path=C:\Program Files\Docker Desktop\x;uid=0",
+        b"99 23 0:50 / /mnt/caf\xe9 rw - ext4 /dev/sdb rw",
+        b"99 23 0:50 / /mnt/a\x0bb rw - ext4 /dev/sdb rw",
+        b"99 23 0:50 / /mnt rw",
+    ],
+)
+def test_mounts_with_unusual_names_hide_no_limit(tmp_path: Path, mount: bytes) -> None:
+    write_group(tmp_path, memory__max=5000, memory__current=2000)
+    process = process_in(tmp_path, "0::/", MOUNT.format(root="/", mounted=tmp_path, system="cgroup2 cgroup2 rw"))
+    (process / "mountinfo").write_bytes(mount + b"\n" + (process / "mountinfo").read_bytes())
+    assert room_of_groups(process) == 3000
+
+
+@pytest.mark.parametrize("text", ["max", "", "-1", "nan", "12 34", "\u00e9"])
+def test_a_limit_that_is_no_number_limits_nothing(tmp_path: Path, text: str) -> None:
+    process = process_in(tmp_path, "0::/", MOUNT.format(root="/", mounted=tmp_path, system="cgroup2 cgroup2 rw"))
+    (tmp_path / "memory.max").write_text(text, encoding="utf-8")
+    (tmp_path / "memory.current").write_text("2000\n", encoding="ascii")
+    assert room_of_groups(process) == math.inf
+
+
 def test_the_least_room_of_nested_groups_counts(tmp_path: Path) -> None:
     write_group(tmp_path / "parent/own", memory__max=9000, memory__high="max", memory__current=1000)
     write_group(tmp_path / "parent", memory__max=5000, memory__high="max", memory__current=2000)
@@ -81,8 +105,13 @@ def test_the_least_room_of_nested_groups_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "limit", "used", "stat"),
     [
-        ("cgroup2 cgroup2 rw", "memory.max", "memory.current", "anon 500\ninactive_file 1500"),
-        (MEMORY, "memory.limit_in_bytes", "memory.usage_in_bytes", "inactive_file 7\ntotal_inactive_file 1500"),
+        ("cgroup2 cgroup2 rw", "memory.max", "memory.current", "anon 500\ninactive_file 900\nactive_file 600"),
+        (
+            MEMORY,
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "inactive_file 7\ntotal_inactive_file 900\ntotal_active_file 600\n\ntotal_active_file",
+        ),
     ],
 )
 def test_files_that_the_kernel_can_drop_are_no_use(

@@ -132,6 +132,21 @@ def test_nothing_is_begun_twice_nor_drawn_again(read: Read) -> None:
     assert begun(few, before=found).points == []
 
 
+def test_a_configuration_that_contradicts_itself_in_the_space_is_left_out_and_named(read: Read) -> None:
+    def complete(point: Params) -> Params:
+        if point["optimizer"] == "sgd":
+            raise ValueError("no sgd here")
+        return completed(point)
+
+    study = read(study_text(SPACE, search=START))
+    found = begin(read_portfolio(), study.space, "classification", complete, [], study.sweep_seed(0))
+    left_out = sum(each.point["optimizer"] == "sgd" for each in begun(study).fitted)
+    assert left_out > 0
+    assert found.left_out == {"no sgd here": left_out}
+    assert (found.configurations, len(found.fitted)) == (8, 8 - left_out)
+    assert all(each.point["optimizer"] != "sgd" for each in found.fitted)
+
+
 def test_own_architectures_take_no_model_params_and_several_take_turns() -> None:
     portfolio = read_portfolio()
     own = configurations(portfolio, ["net.py:make"], "classification")

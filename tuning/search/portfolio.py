@@ -53,11 +53,16 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Beginning:
-    """The first points of a search, of so many configurations; `without_family` are architectures that have none."""
+    """The first points of a search, of so many configurations.
+
+    `without_family` are architectures that have none. `left_out` counts the configurations whose params contradict each
+    other in this space, by the rule's message.
+    """
 
     configurations: int
     fitted: tuple[Fitted, ...]
     without_family: tuple[str, ...]
+    left_out: Mapping[str, int]
 
     @property
     def points(self) -> list[dict[str, Value]]:
@@ -94,22 +99,29 @@ def begin(
 ) -> Beginning:
     """Return the portfolio's points of a space, each once and none of `before`, the points of the first trials.
 
-    `kind` is classification or regression, and `complete` adds the defaults to a point. Trial n draws with its own
-    generator: what a configuration lacks is what the trial would have at random. `is_of_families` leaves out
-    architectures without a family.
+    `kind` is classification or regression, and `complete` adds the defaults to a point, or raises ValueError if its
+    params contradict each other: its configuration is left out. Trial n draws with its own generator: what a
+    configuration lacks is what the trial would have at random. `is_of_families` leaves out architectures without a
+    family.
     """
     architectures = list(map(str, space.options(ARCHITECTURE)))
     with_family = [each for each in architectures if _of_family(portfolio, each, kind)]
     chosen = configurations(portfolio, with_family if is_of_families else architectures, kind)
     taken = {_key(point) for point in before}
     found: list[Fitted] = []
+    left_out: Counter[str] = Counter()
     for configuration in chosen:
-        each = fit(space, configuration, draw_units(space, len(before) + len(found), seed), complete)
+        units = draw_units(space, len(before) + len(found), seed)
+        try:
+            each = fit(space, configuration, units, complete)
+        except ValueError as error:
+            left_out[str(error)] += 1
+            continue
         if _key(each.point) not in taken:
             taken.add(_key(each.point))
             found.append(each)
     alone = tuple(each for each in architectures if not _of_family(portfolio, each, kind))
-    return Beginning(len(chosen), tuple(found), alone)
+    return Beginning(len(chosen), tuple(found), alone, dict(left_out))
 
 
 def configurations(portfolio: Portfolio, architectures: Sequence[str], kind: str) -> list[Params]:
