@@ -248,3 +248,32 @@ def test_devices_that_are_initialized_under_a_limit_have_one_thread_for_parts_of
     kept = {name: value for name, value in os.environ.items() if name not in ("NPROC", "TF_NUM_INTRAOP_THREADS")}
     done = subprocess.run([sys.executable, "-c", ONE_THREAD], env=kept, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_jax_plugins_are_found_as_modules_of_their_package_unless_a_setting_leaves_them_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax = pytest.importorskip("jax")
+    (tmp_path / "jax_plugins" / "some").mkdir(parents=True)
+    (tmp_path / "jax_plugins" / "some" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NPROC", raising=False)
+    before = jax.config.jax_platforms
+    try:
+        for platforms, count in ((None, None), ("cpu", "1")):
+            jax.config.update("jax_platforms", platforms)
+            with devices.jax_threads(1):
+                assert os.environ.get("NPROC") == count
+    finally:
+        jax.config.update("jax_platforms", before)
+
+
+def test_threads_are_not_limited_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensorflow, limits = pytest.importorskip("tensorflow"), []
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setattr(tensorflow.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
+    monkeypatch.setattr(tensorflow.config.threading, "set_intra_op_parallelism_threads", limits.append)
+    for gpus in (["GPU:0"], []):
+        monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind, found=gpus: found)
+        with devices.tensorflow_threads(1):
+            assert limits == [1] * (not gpus)
