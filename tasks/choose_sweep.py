@@ -20,7 +20,7 @@ from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_othe
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, latest_sweep, open_sweep
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.budgets import FIRST_ROUND, can_extend, has_first_round
+from nightune.tuning.study.budgets import FIRST_ROUND, ROUND, can_extend, has_first_round
 from nightune.tuning.study.ends import has_room
 from nightune.tuning.study.study import Study
 
@@ -158,10 +158,10 @@ def refuse_other_engine(study: Study, sweep: Sweep, request: str) -> None:
 
 def _why_not(study: Study, sweep: Sweep) -> str:
     """Return why the sweep cannot get as many trials as the study has; empty if it can."""
-    if (study.search.trials or 0) < sweep.asked_trials and not study.search.has_rungs:
+    if (study.search.trials or 0) < sweep.asked_trials:
         return "a sweep is not shortened"
     if not can_extend(study.with_trials(sweep.asked_trials).brackets, study.brackets):
-        return "the rungs of its method depend on the number of trials"
+        return f"the rungs of its method depend on the number of trials{_extended_from(study)}"
     if sweep.is_settled:
         return "its winner is confirmed among these trials"
     if sweep.ended_by and not _continues(study, sweep):
@@ -169,6 +169,12 @@ def _why_not(study: Study, sweep: Sweep) -> str:
     if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):
         return f"some of the trials are trained only by fit, and a sweep keeps its engine {sweep.engine}"
     return ""
+
+
+def _extended_from(study: Study) -> str:
+    """Say the first numbers of trials at which a round is whole, so that others may follow; empty without rounds."""
+    whole = [bracket.first for bracket in study.with_trials(4 * ROUND).brackets[1:4]]
+    return f"; it is extended from {', '.join(map(str, whole))} … trials" if whole else ""
 
 
 def _continues(study: Study, sweep: Sweep) -> bool:

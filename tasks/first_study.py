@@ -38,7 +38,7 @@ rule = "patience"  # a trial ends after so many epochs without an improvement
 patience = 8
 
 [search]
-trials = 20  # some drawn, the others proposed from their results: method "auto", the default
+trials = 24  # 8 to begin with, then 16 proposed from their results: method "auto", the default
 epochs = 30  # of a trial; those that do not keep up end earlier""".splitlines()
 SHARE_OF_ROWS = 8  # a batch is at most one part in so many of the training rows
 
@@ -138,7 +138,7 @@ def _study_text(settings: DataSettings, dataset: Dataset, model: str) -> str:
     what = settings.target or "the targets"
     metrics = ", ".join(f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[dataset.task] if name != "loss")
     lines = [
-        f"# {len(dataset.train)} training rows, 20 trials of up to 30 epochs. First `nightune check`, then `tune`.",
+        f"# {len(dataset.train)} training rows, 24 trials of up to 30 epochs. First `nightune check`, then `tune`.",
         f"question = {inline(f'Which network, learning rate and regularization predict {what} best?')}",
         "seed = 1",
         "",

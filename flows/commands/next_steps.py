@@ -163,7 +163,8 @@ def _schedule(report: SweepReport, study_file: Path) -> list[Step]:
 def _further_search(report: SweepReport, study: str) -> list[Step]:
     command = f"nightune tune {study} --fresh"
     if not report.sweep.has_all_points:
-        return [(command, "search with new points")]
+        begins = any(each.trial.proposed_by == "portfolio" for each in report.results)
+        return [(command, "search again: the portfolio, then new points" if begins else "search with new points")]
     return [] if report.sweep.is_reusing else [(command, "train the same points with new seeds")]
 
 

@@ -44,6 +44,12 @@ def test_a_random_search_is_continued_with_new_points() -> None:
     assert "every point" not in text
 
 
+def test_the_portfolio_begins_the_next_sweep_as_well() -> None:
+    begun = replace(BEST, trial=replace(BEST.trial, proposed_by="portfolio"))
+    assert "the portfolio, then new points" in steps(results=(BEST, begun))
+    assert "portfolio" not in steps()
+
+
 @pytest.mark.parametrize("known", [{"method": "grid"}, {"method": "random", "points": 4}])
 def test_a_sweep_of_all_points_has_no_new_ones(known: dict[str, Any]) -> None:
     text = steps(replace(SWEEP, **known))

@@ -64,6 +64,20 @@ def test_rounds_of_full_trainings_are_extended_and_those_with_rungs_begin_a_new_
     assert chooser.finished(trials=20)[0].id == whole.id
     assert chooser.choose(trials=40)[0].number > whole.number
     assert "the rungs of its method" in caplog.text
+    assert "extended from 16, 32, 48 …" in caplog.text
+
+
+def test_a_study_without_a_method_says_from_which_numbers_of_trials_it_is_extended(
+    chooser: Chooser, caplog: pytest.LogCaptureFixture
+) -> None:
+    chooser.path.write_text(SMALL_STUDY.replace('method = "random"', "").replace("epochs = 2", "epochs = 6"))
+    whole, _ = chooser.finished(trials=8)
+    longer, study = chooser.finished(trials=24)
+    assert (longer.id, study.search.has_rungs) == (whole.id, True)
+    assert chooser.finished(trials=40)[0].id == whole.id
+    assert chooser.finished(trials=50)[0].id == whole.id
+    assert chooser.choose(trials=60)[0].number > whole.number
+    assert "from 8, 24, 40 …" in caplog.text
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
