@@ -12,6 +12,7 @@ from nightune.tuning.study.search_section import SearchSection
 from tests.tuning.conftest import Read, Refuse, study_text
 
 LONG = "trials = 20\nepochs = 12"
+RATES = "learning_rate.peak = { low = 0.001, high = 0.1 }"
 SEVERAL = '[objective]\nmetrics = ["val_accuracy", "latency_ms"]\n'
 COMPARING = SearchSpace((Dimension("stopping.rule", Choice(("none", "median"))),))
 PLAIN = SearchSpace((Dimension("stopping.rule", Choice(("none", "patience"))),))
@@ -23,7 +24,7 @@ def section(**keys: object) -> SearchSection:
 
 
 def test_a_study_without_a_method_is_searched_as_one_with_auto(read: Read) -> None:
-    study, named = read(study_text(search=LONG)), read(study_text(search=f'method = "auto"\n{LONG}'))
+    study, named = (read(study_text(RATES, search=key + LONG)) for key in ("", 'method = "auto"\n'))
     assert (study.search.method, study.search.has_rungs, study.digest) == ("auto", True, named.digest)
     assert (study.search.is_default, named.search.is_default) == (True, False)
     assert read(study_text(search="epochs = 12\nhours = 1")).trial_count == 1000
@@ -37,7 +38,7 @@ def test_a_study_without_a_method_is_searched_as_one_with_auto(read: Read) -> No
 def test_what_needs_full_trainings_has_them_and_the_study_knows_why(
     read: Read, method: str, search: str, objective: str, reason: str
 ) -> None:
-    study = read(study_text(search=method + search) + objective)
+    study = read(study_text(RATES, search=method + search) + objective)
     assert {len(bracket.rungs) for bracket in study.brackets} == {1}
     assert [bracket.trials for bracket in study.brackets] == [8, 12]
     assert reason in study.why_in_full
@@ -57,6 +58,13 @@ def test_a_rule_that_compares_curves_leaves_out_the_rungs_of_auto_alone() -> Non
     assert "all 12" in why_in_full(section(smallest_epochs=12), ONE, PLAIN)
 
 
+def test_replicates_of_one_point_are_all_trained_in_full() -> None:
+    one = SearchSpace((Dimension("optimizer", Choice(("sgd",))),))
+    search = with_possible_rungs(section(), ONE, one)
+    assert not search.has_rungs
+    assert "seeds" in why_in_full(search, ONE, one)
+
+
 @pytest.mark.parametrize(
     ("keys", "remedy"),
     [
@@ -74,11 +82,11 @@ def test_rungs_that_a_study_asks_for_are_refused_with_a_remedy(keys: dict[str, o
 
 @pytest.mark.parametrize("objective", ["", SEVERAL])
 def test_a_study_knows_what_earlier_versions_made_of_it(read: Read, objective: str) -> None:
-    study = read(study_text(search=LONG) + objective)
-    random = read(study_text(search=f'method = "random"\n{LONG}') + objective)
+    study = read(study_text(RATES, search=LONG) + objective)
+    random = read(study_text(RATES, search=f'method = "random"\n{LONG}') + objective)
     assert study.as_earlier.digest == random.digest != study.digest
     assert random.as_earlier.digest == random.digest
-    named = read(study_text(search=f'method = "auto"\n{LONG}') + objective)
+    named = read(study_text(RATES, search=f'method = "auto"\n{LONG}') + objective)
     assert named.as_earlier.digest == named.digest
 
 

@@ -69,7 +69,7 @@ def test_a_study_plans_no_more_trials_than_points(read: Read) -> None:
         )
     )
     assert (study.trial_count, study.point_count) == (4, 4)
-    assert study.repeats.startswith("search.trials: 9, but the space has 4 points: each is trained once")
+    assert study.repeats.startswith("search.trials: 9, but the space has 4 points: each is tried once")
     assert len(study.draw(study.space, study.trial_count, [], (0, 0))) == 4
     before = study.model_copy(update={"repeats_points": True})
     assert before.trial_count == 9

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from nightune.tuning.errors import Problem
+from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.objective import Objective
 from nightune.tuning.study.population import POPULATION
@@ -15,7 +16,8 @@ COMPARING = "median"  # the rule that compares with curves of earlier trials: th
 
 def with_possible_rungs(search: SearchSection, objective: Objective | None, space: SearchSpace) -> SearchSection:
     """Return the section without the rungs that `auto` would have by itself, if the study needs full trainings."""
-    needs_all = _compares_curves(space) or (objective is not None and bool(objective.metrics))
+    has_several = objective is not None and bool(objective.metrics)
+    needs_all = has_several or _compares_curves(space) or _repeats_one_point(space)
     return search.in_full() if needs_all and search.has_rungs and search.chooses_rungs else search
 
 
@@ -31,6 +33,8 @@ def why_in_full(search: SearchSection, objective: Objective, space: SearchSpace)
         return "they would drop trials by the first objective alone"
     if _compares_curves(space):
         return f"{STOPPING} {COMPARING!r} compares trials at equal epochs itself"
+    if _repeats_one_point(space):
+        return "they train the one point of the space with different seeds"
     return f"search.smallest_epochs is all {search.epochs} epochs"
 
 
@@ -52,6 +56,11 @@ def _without_dropping(search: SearchSection) -> str:
     if search.row.drops == "if asked":
         return f"remove {' and '.join(search.keys_of_rungs)}"
     return "use method 'auto', 'random' or 'grid'"
+
+
+def _repeats_one_point(space: SearchSpace) -> bool:
+    """True if trials differ in their seeds alone: replicates, of which none is to be dropped."""
+    return point_count(space, 2) == 1
 
 
 def _compares_curves(space: SearchSpace) -> bool:

@@ -140,7 +140,7 @@ class Study(BaseModel):
         asked = f"search.trials: {self._asked_trials}, but the space has {points} points"
         if self.search.method == "hyperband" or self.repeats_points:
             return f"{asked}: some are trained several times"
-        return f"{asked}: each is trained once (for more trials, widen a range or add a parameter)"
+        return f"{asked}: each is tried once (for more trials, widen a range or add a parameter)"
 
     @property
     def draw(self) -> Sampler:
