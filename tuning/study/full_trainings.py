@@ -23,19 +23,21 @@ def with_possible_rungs(search: SearchSection, objective: Objective | None, spac
 
 def why_in_full(search: SearchSection, objective: Objective, space: SearchSpace) -> str:
     """Say why `auto` trains all trials in full; empty if it has rungs, and for other methods."""
-    if search.method != "auto" or search.has_rungs:
-        return ""
+    return next(_reasons(search, objective, space)) if search.method == "auto" and not search.has_rungs else ""
+
+
+def _reasons(search: SearchSection, objective: Objective, space: SearchSpace) -> Iterator[str]:
     if search.reuse:
-        return "search.reuse reads trials that are trained in full"
+        yield "search.reuse reads trials that are trained in full"
     if search.smallest_epochs is None:
-        return f"{search.epochs} epochs are too few for two ({search.least_epochs} or more)"
+        yield f"{search.epochs} epochs are too few for two ({search.least_epochs} or more)"
     if objective.metrics:
-        return "they would drop trials by the first objective alone"
+        yield "they would drop trials by the first objective alone"
     if _compares_curves(space):
-        return f"{STOPPING} {COMPARING!r} compares trials at equal epochs itself"
+        yield f"{STOPPING} {COMPARING!r} compares trials at equal epochs itself"
     if _repeats_one_point(space):
-        return "they train the one point of the space with different seeds"
-    return f"search.smallest_epochs is all {search.epochs} epochs"
+        yield "they train the one point of the space with different seeds"
+    yield f"search.smallest_epochs is all {search.epochs} epochs"
 
 
 def rung_problems(search: SearchSection, objective: Objective | None, space: SearchSpace) -> Iterator[Problem]:
