@@ -44,16 +44,19 @@ class ChildServer:
     def stop(self) -> None:
         """Terminate it, and kill it if it does not end in time."""
         self.process.terminate()
+        self._wait_for_end()
+
+    def stop_beside(self) -> None:
+        """Terminate it, and wait for its end in a thread, which the interpreter waits for when it exits."""
+        self.process.terminate()  # once: a second signal would interrupt what it does at its end
+        threading.Thread(target=self._wait_for_end, name=f"stops {self.name}").start()
+
+    def _wait_for_end(self) -> None:
         try:
             self.process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-    def stop_beside(self) -> None:
-        """Terminate it, and wait for its end in a thread, which the interpreter waits for when it exits."""
-        self.process.terminate()
-        threading.Thread(target=self.stop, name=f"stops {self.name}").start()
 
     def _is_ready(self) -> bool:
         status = health_status(self.health)

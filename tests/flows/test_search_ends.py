@@ -104,7 +104,7 @@ def test_what_a_model_believed_when_its_search_ended_is_read_of_all_rounds(
 ) -> None:
     from nightune.tasks.tracking.store.store import client, open_store
 
-    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 3)
     text = SMALL_STUDY.replace('"random"\ntrials = 4\nepochs = 2', '"gp"\nepochs = 1\ntotal_epochs = 8')
     first = tune(small_study, text)
     assert numbers(first) == list(range(8))  # the third round is not whole
