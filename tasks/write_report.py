@@ -23,6 +23,7 @@ from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.importance import WhatMattered, what_mattered
+from nightune.tuning.study.budgets import most_that_begin_alike
 from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.trial import TrialResult
 
@@ -55,11 +56,9 @@ def write_report(setting: Setting) -> SweepReport:
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
-    """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin as the first."""
-    study, epochs = setting.study, setting.study.brackets[0].rungs[0].epochs
-    trained = as_settled(study.brackets, dict(setting.sweep.first_rungs))
-    alike = [bracket for bracket in trained if bracket.rungs[0].epochs == epochs]
-    numbers = {number for bracket in alike for number in range(bracket.first, bracket.first + bracket.trials)}
+    """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin alike."""
+    study = setting.study
+    epochs, numbers = most_that_begin_alike(as_settled(study.brackets, dict(setting.sweep.first_rungs)))
     results = _results_at(setting, epochs)
     comparable = [each for each in results if each.trial.number in numbers]
     return what_mattered(study.space, comparable, setting.sweep.direction, study.seed)

@@ -94,7 +94,7 @@ def explained_text(mattered: WhatMattered) -> str:
     """Say how reliable the importances are."""
     explained = mattered.dimensions[0].explained
     if explained is None:
-        return "Importance requires at least ten trials with different objectives."
+        return "Importance requires at least ten trials with different objectives after equal numbers of epochs."
     if not is_trusted(mattered.dimensions[0]):
         return "Importance is unreliable: the surrogate explains too little variance out of bag. Run more trials."
     return (

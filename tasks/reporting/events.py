@@ -80,7 +80,8 @@ def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
     """Announce the number of trials of a rung, if its bracket has several rungs."""
     if len(bracket.rungs) > 1:
         place = 1 + bracket.rungs.index(rung)
-        logger.info("rung %d of %d · %d trials to epoch %d", place, len(bracket.rungs), entrants, rung.epochs)
+        trials = "1 trial" if entrants == 1 else f"{entrants} trials"
+        logger.info("rung %d of %d · %s to epoch %d", place, len(bracket.rungs), trials, rung.epochs)
 
 
 def announce_round(bracket: Bracket, results: int) -> None:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.budgets import brackets, finished_trainings, largest_cost_epochs, trainings, trial_count
+from nightune.tuning.study.budgets import (
+    brackets,
+    finished_trainings,
+    largest_cost_epochs,
+    most_that_begin_alike,
+    trainings,
+    trial_count,
+)
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Status
 from tests.tuning.conftest import Read, Refuse, has_parts, result, study_text, unhurried
@@ -30,6 +37,17 @@ def test_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: 
         [(8, 27), (2, 81)],
         [(5, 81)],
     ]
+
+
+def test_most_trials_that_begin_alike_are_those_of_the_later_rounds_of_auto_and_of_the_first_of_hyperband(
+    read: Read,
+) -> None:
+    rates = "learning_rate.peak = { low = 0.001, high = 0.1 }"
+    auto = read(study_text(rates, search="trials = 40\nepochs = 50")).brackets
+    assert [(bracket.trials, bracket.rungs[0].epochs) for bracket in auto] == [(8, 6), (16, 3), (16, 3)]
+    assert most_that_begin_alike(auto) == (3, frozenset(range(8, 40)))
+    assert most_that_begin_alike(auto[:1]) == (6, frozenset(range(8)))
+    assert most_that_begin_alike(read(study_text(search=HYPERBAND)).brackets) == (1, frozenset(range(81)))
 
 
 def test_trial_numbers_continue_from_bracket_to_bracket(read: Read) -> None:

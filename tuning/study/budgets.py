@@ -64,6 +64,19 @@ def trial_count(brackets: Iterable[Bracket]) -> int:
     return sum(bracket.trials for bracket in brackets)
 
 
+def most_that_begin_alike(brackets: Iterable[Bracket]) -> tuple[int, frozenset[int]]:
+    """Return the epochs of the first rung that most trials enter, the earliest of equal ones, and their numbers.
+
+    Their objectives there are comparable: none of them was dropped before. The first round of `auto` may begin later
+    than the others.
+    """
+    entered: dict[int, set[int]] = {}
+    for bracket in brackets:
+        entered.setdefault(bracket.rungs[0].epochs, set()).update(_numbers(bracket))
+    epochs = max(entered, key=lambda each: len(entered[each]))
+    return epochs, frozenset(entered[epochs])
+
+
 def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
     """Return the maximum of trained epochs, without early stopping; a survivor continues from its last rung."""
     cost = 0
