@@ -72,8 +72,8 @@ def _say_why_next(study: Study, standing: Sweep | None, fresh: bool, is_changed:
 
 def _say_of_earlier_default(store: Store, study: Study, data: PreparedData) -> None:
     """Say it if the last sweep is one of the same study by the default method of earlier versions."""
-    last = next(reversed(all_sweeps(store, study.name)), None)
-    if not study.search.is_default or last is None or last.data_version != data.version:
+    sweeps = all_sweeps(store, study.name) if study.search.is_default else []
+    if not sweeps or (last := sweeps[-1]).data_version != data.version:
         return
     before = study.as_earlier
     if last.study_digest in (before.digest, before.with_trials(last.asked_trials).digest):

@@ -181,7 +181,10 @@ def _refuse_dead_server(variable: str, address: str | None) -> None:
 
 
 def _wait(child: ChildServer, quietly: bool = False) -> None:
-    child.wait() if quietly else child.wait(partial(say, "Waiting for Prefect's server …"))
+    if quietly:
+        child.wait()
+    else:
+        child.wait(partial(say, "Waiting for Prefect's server …"))
 
 
 def _health(address: str) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,6 +18,7 @@ from tests.cluster import Cluster
 from tests.faults.conftest import TrackingServer
 from tests.faults.cut_proxy import CutProxy
 from tests.faults.faulty_proxy import Fault, FaultyProxy
+from tests.faults.small_disks import small_disk_at
 from tests.flows.conftest import SMALL_STUDY, tuned_in
 from tests.flows.test_workers import own_workers, recorded
 
@@ -73,13 +73,8 @@ def proxies() -> Iterator[list[CutProxy]]:
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of the second worker of the cluster, on a file system without room for the data; root may mount it."""
-    folder = tmp_path / "cluster" / "store-of-w2"
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk_at(tmp_path / "cluster" / "store-of-w2", "16k") as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 from nightune.tasks.tracking.store import retry as retry_module
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.store.store import client, open_store, study_experiment
+from tests.faults.small_disks import small_disk_at
 from tests.faults.sweeps import Sweep, run_states, trial_numbers, validation_points
 
 TRIALS = 12
@@ -31,14 +32,9 @@ study_experiment(open_store(pathlib.Path(sys.argv[1])), "flowers-" + sys.argv[2]
 @pytest.fixture
 def small_disk(tmp_path: Path, empty_store: Path) -> Iterator[Path]:
     """A file system of 24 MB with a store on it; only root may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no right to mount a small file system")
-    shutil.copytree(empty_store, disk / "mlruns")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with small_disk_at(tmp_path / "disk", "24m") as disk:
+        shutil.copytree(empty_store, disk / "mlruns")
+        yield disk
 
 
 def start(study: Path, **environment: str) -> Sweep:
@@ -192,11 +188,7 @@ def test_a_disk_full_past_the_limit_stops_the_sweep_and_the_same_command_resumes
 def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_resumes(
     prefect_server: str, store_root: Path, tmp_path: Path, small_study: Path
 ) -> None:
-    artifacts = store_root / "artifacts"
-    artifacts.mkdir(exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(artifacts)], check=False).returncode != 0:
-        pytest.skip("no right to mount a file system")
-    try:
+    with small_disk_at(store_root / "artifacts", "1g") as artifacts:
         sweep = start(small_study, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="3")
         sweep.wait_for_output("trial ")
         subprocess.run(["mount", "-o", "remount,ro", str(artifacts)], check=True)
@@ -206,8 +198,6 @@ def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_re
         again = start(small_study, PREFECT_API_URL=prefect_server)
         assert again.wait() == 0, again.output
         assert complete(store_root)
-    finally:
-        subprocess.run(["umount", "-l", str(artifacts)], check=True)
 
 
 @pytest.mark.nights

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ import pytest
 from nightune.models.data.memory_limits import FIRST, groups_with_memory
 from nightune.tasks.reporting.events import TrialEnded
 from tests.cluster import Cluster
+from tests.faults.small_disks import small_disk_at
 from tests.faults.sweeps import trial_numbers
 from tests.faults.test_full_and_locked import fill
 from tests.faults.test_killed_clusters import tuned
@@ -42,13 +42,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB; only root may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no right to mount a small file system")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with small_disk_at(tmp_path / "disk", "4m") as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ClientProcess]]:
 
     monkeypatch.setattr(module, "ClientProcess", Noted)
     yield started
-    assert all(each._process.poll() is not None for each in started)
+    assert all(each.process.poll() is not None for each in started)
 
 
 def wait_for_start(processes: list[ClientProcess]) -> ClientProcess:
@@ -108,14 +108,14 @@ def test_a_process_that_is_killed_loses_no_record_and_doubles_none(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
 ) -> None:
     with writing_there(store, processes) as (writer, process):
-        receive = process._receive
+        receive = process.receive
 
         def killed_after_the_call() -> Any:
             answer = receive()
-            process._process.kill()
+            process.process.kill()
             raise EOFError(answer)
 
-        process._receive = killed_after_the_call  # type: ignore[method-assign]
+        process.receive = killed_after_the_call  # type: ignore[method-assign]
         for number in (0, 1, 2):
             writer.submit(partial(written, store, sweep, data, trial, number))
         assert len({*writer.results()} - {None}) == 3
@@ -129,8 +129,8 @@ def test_a_process_that_is_killed_between_two_writes_ends_no_sweep(
     store: Store, sweep: Sweep, processes: list[ClientProcess]
 ) -> None:
     with writing_there(store, processes) as (writer, process):
-        process._process.kill()
-        process._process.wait()
+        process.process.kill()
+        process.process.wait()
         writer.submit(lambda: client(store).set_tag(sweep.run_id, "place", "hall"))
         writer.wait()
     assert client(store).get_run(sweep.run_id).data.tags["place"] == "hall"
@@ -141,8 +141,8 @@ def test_a_run_is_created_once_where_the_process_does_not_hear_the_server(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, processes: list[ClientProcess]
 ) -> None:
     with writing_there(store, processes) as (writer, process):
-        receive, lost = process._receive, [ConnectionResetError("the answer is lost")]
-        process._receive = lambda: (  # type: ignore[method-assign]
+        receive, lost = process.receive, [ConnectionResetError("the answer is lost")]
+        process.receive = lambda: (  # type: ignore[method-assign]
             (False, lost.pop()) if receive() and lost else (True, None)
         )
         writer.submit(lambda: written(store, sweep, data, trial, 1))
@@ -205,7 +205,7 @@ def test_few_writes_and_rare_ones_start_no_process(
 
 def test_a_password_is_not_in_the_command(processes: list[ClientProcess]) -> None:
     process = module.ClientProcess("postgresql://me:secret@nowhere/none")
-    command = process._process.args
+    command = process.process.args
     process.close()
     assert "secret" not in str(command)
     assert processes == [process]

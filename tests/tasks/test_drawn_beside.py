@@ -1,5 +1,7 @@
 """Pictures are drawn by another process, and by this one where that process cannot."""
 
+import subprocess
+
 import pytest
 
 from nightune.tasks.reporting.night import drawn_beside as module
@@ -35,7 +37,7 @@ def test_the_process_draws_what_this_one_draws_until_a_figure_ends_it(monkeypatc
 
 def test_one_processor_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "processor_count", lambda: 1)
-    monkeypatch.setattr(module.subprocess, "Popen", None)
+    monkeypatch.setattr(subprocess, "Popen", None)
     with drawn_beside() as begin:
         assert begin(Still(SPEC))().startswith(b"\x89PNG")
 
@@ -45,6 +47,6 @@ def test_pictures_are_drawn_here_where_no_process_can_be_started(monkeypatch: py
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr(module, "processor_count", lambda: 2)
-    monkeypatch.setattr(module.subprocess, "Popen", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     with drawn_beside() as begin:
         assert begin(Still(SPEC))().startswith(b"\x89PNG")

@@ -6,12 +6,8 @@ MLflow's client and nothing else; order, retries, attempts and errors stay with 
 """
 
 import logging
-import os
 import pickle
-import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +17,7 @@ from typing import Any, TypeVar
 
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import processor_count
-from nightune.tasks.child_environment import child_environment
+from nightune.tasks.child_pipe import ChildPipe, served_pipe
 
 RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
 START_SECONDS = 1.5  # of a processor, until it answers: most of it imports MLflow
@@ -29,7 +25,6 @@ NOT_NEEDED = "pandas"  # which MLflow imports where it is installed
 SAMPLE = 6  # writes that are measured before it may start
 LEAST_SHARE = 0.1  # of the time from one write to the next; below, a thread disturbs no training
 COMMAND = "from nightune.tasks.tracking.store.client_process import serve; serve()"
-IGNORED = ("SIGINT", "SIGTERM")  # a terminal and a service send them to all processes: this one ends with its pipe
 
 R = TypeVar("R")
 
@@ -38,19 +33,13 @@ class LostProcessError(ConnectionError):
     """The other process ended before it answered: whether the call was made is unknown."""
 
 
-class ClientProcess:
+class ClientProcess(ChildPipe):
     """A child process that makes calls of MLflow's client, one at a time. It ends with the process that started it."""
 
     def __init__(self, tracking_uri: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=child_environment(),
-        )
+        super().__init__(COMMAND)
         self._uses, self._is_ready = threading.Lock(), threading.Event()
-        self._send(tracking_uri)  # not by the command, which other users can read: it may have a password
+        self.send(tracking_uri)  # not by the command, which other users can read: it may have a password
         threading.Thread(target=self._wait_for_start, name="nightune-client-start", daemon=True).start()
 
     @property
@@ -62,8 +51,8 @@ class ClientProcess:
         """Return what the client's method `name` returns, or raise its error. LostProcessError if the process ends."""
         with self._uses:
             try:
-                self._send((name, values, options))
-                is_made, answer = self._receive()
+                self.send((name, values, options))
+                is_made, answer = self.receive()
             except Exception as error:  # of what is not a whole answer, pickle raises errors of any type
                 self._is_ready.clear()
                 raise LostProcessError("the process that writes to the store has ended") from error
@@ -75,29 +64,12 @@ class ClientProcess:
         """End the process, after the call in progress."""
         with self._uses:
             self._is_ready.clear()
-            self._process.kill()  # nothing is left to do: an orderly end takes Python half a second
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # a request that a lost process did not take is still in the buffer
-                self._stream(stream).close()
+            super().close()
 
     def _wait_for_start(self) -> None:
         with suppress(Exception):  # it has ended, or printed something before its answer: it is never used
-            self._receive()
+            self.receive()
             self._is_ready.set()
-
-    def _send(self, request: Any) -> None:
-        stream = self._stream(self._process.stdin)
-        stream.write(pickle.dumps(request))
-        stream.flush()
-
-    def _receive(self) -> Any:
-        return pickle.load(self._stream(self._process.stdout))
-
-    @staticmethod
-    def _stream(stream: Any) -> Any:
-        assert stream is not None
-        return stream
 
 
 class OnDemand:
@@ -188,10 +160,7 @@ def plain_client(tracking_uri: str) -> Any:
 
 def serve() -> None:
     """Make the calls that the parent asks for, until it closes the pipe or ends."""
-    for name in IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    requests, answers = served_pipe()
     address = pickle.load(requests)
     with lasting_imports(), without_modules(NOT_NEEDED):
         made = plain_client(address)
