@@ -16,6 +16,8 @@ from portfolio import LEAST_AGREEMENT, METRIC, agreement, sources_of
 from nightune.tasks.load_study import load_study
 from nightune.tuning.recorded_curves import RecordedCurves, as_bank, nearest_point, read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, regrets_of
+from nightune.tuning.search.prior_mean import PriorMean
+from nightune.tuning.search.recorded_scores import mean_scores
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -63,6 +65,12 @@ class Recorded:
         sources = sources_of(self.recorded, str(self.recorded.data_sets[self.name]["task"]), self.name)
         places = choose(self.recorded.losses(sources, METRIC), count)
         return [dict(self.recorded.points[place]) for place in places]
+
+    @cached_property
+    def prior(self) -> PriorMean:
+        """The recorded points with their scores on the other data sets of the task."""
+        sources = sources_of(self.recorded, str(self.recorded.data_sets[self.name]["task"]), self.name)
+        return PriorMean(self.space, self.recorded.points, mean_scores(self.recorded.losses(sources, METRIC)))
 
     @cached_property
     def _regrets(self) -> np.ndarray:

@@ -16,11 +16,14 @@ import numpy as np
 
 from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.greedy_portfolio import choose
+from nightune.tuning.search.prior_mean import PriorMean
+from nightune.tuning.search.recorded_scores import mean_scores
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
 
 MARKS = (16, 32, 64, 128, 256)
+SCORED = 400  # configurations whose scores on the other tables are the prior mean of a search
 BINS = 60  # of configurations of one quality, by their means
 # By family: the levels of each dimension, those without an order, the result, and its sign where lower is better.
 FAMILIES = {
@@ -95,16 +98,20 @@ class Table:
 
     def portfolio(self, count: int) -> list[dict[str, Value]]:
         """Return the configurations that are best on the other tables, chosen greedily."""
-        rows = choose(np.stack([each.values for each in self.others]), count)
-        levels = (np.unravel_index(row, self.sizes) for row in rows)
+        return [self._point(row) for row in choose(np.stack([each.values for each in self.others]), count)]
+
+    @cached_property
+    def prior(self) -> PriorMean:
+        """Configurations at random with their scores on the other tables."""
+        rows = np.random.default_rng(1).permutation(int(np.prod(self.sizes)))[:SCORED]
+        losses = np.stack([each.values[rows] for each in self.others])
+        return PriorMean(self.space, [self._point(row) for row in rows], mean_scores(losses))
+
+    def _point(self, row: int) -> dict[str, Value]:
         domains = [self.space.by_name[f"x{place}"].domain for place in range(len(self.sizes))]
-        return [
-            {
-                f"x{place}": domain.options[level]
-                for place, (domain, level) in enumerate(zip(domains, each, strict=True))
-            }
-            for each in levels
-        ]
+        levels = np.unravel_index(row, self.sizes)
+        pairs = zip(domains, levels, strict=True)
+        return {f"x{place}": domain.options[level] for place, (domain, level) in enumerate(pairs)}
 
     def _row(self, point: Params) -> int:
         levels = [int(str(point[f"x{place}"]).removeprefix("level ")) for place in range(len(self.sizes))]

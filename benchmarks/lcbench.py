@@ -14,6 +14,8 @@ import numpy as np
 
 from nightune.tuning.search.domains import Range
 from nightune.tuning.search.greedy_portfolio import choose
+from nightune.tuning.search.prior_mean import PriorMean
+from nightune.tuning.search.recorded_scores import mean_scores
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -24,6 +26,7 @@ MEASURED = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 21, 25, 30, 35, 40, 45
 COARSE = MEASURED[[5, 8, 11, 13, 15, 17]]
 NOISE = 0.1  # of a trial, in distances from best to median; half of it of an epoch
 POOL = 4000  # random configurations, the same for all tasks
+SCORED = 400  # of them, whose scores on the other tasks are the prior mean of a search, as many as the shipped ones
 FEATURES = ("batch_size", "learning_rate", "momentum", "weight_decay", "num_layers", "max_units", "max_dropout")
 
 
@@ -113,6 +116,12 @@ class Task:
         """Return the configurations that are best on the other tasks, chosen greedily."""
         chosen = choose(-np.stack([each.pool_reached for each in self.others])[:, :, None], count)
         return [dict(self.surrogate.pool[place]) for place in chosen]
+
+    @cached_property
+    def prior(self) -> PriorMean:
+        """The first configurations of the pool with their scores on the other tasks."""
+        losses = -np.stack([each.pool_reached for each in self.others])[:, :SCORED, None]
+        return PriorMean(self.space, self.surrogate.pool[:SCORED], mean_scores(losses))
 
     @cached_property
     def pool_reached(self) -> np.ndarray:

@@ -20,6 +20,7 @@ import numpy as np
 
 from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, leader_regret, leader_regrets
+from nightune.tuning.search.recorded_scores import mean_scores
 from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.vocabulary import OBJECTIVES
 
@@ -52,6 +53,7 @@ def main() -> None:
             print_table(family, task, recorded, arguments.draws)
     if arguments.write:
         write(large, arguments.bank, arguments.write)
+        write_scores(large, arguments.bank, arguments.write)
 
 
 def is_large(recorded: RecordedCurves) -> bool:
@@ -135,11 +137,7 @@ def print_row(name: str, reached: float, means: np.ndarray, marks: Sequence[int]
 
 def write(bank: dict[str, RecordedCurves], bank_file: Path, file: Path) -> None:
     """Write the portfolio that is chosen on all data sets, with the command that made it and what it is from."""
-    with np.load(bank_file) as arrays:
-        manifest = json.loads(arrays["manifest"].tobytes())
-    content = {
-        "made_by": f"python benchmarks/portfolio.py --bank benchmarks/results/{bank_file.name} --write {file}",
-        "code": manifest["code"],
+    content = _origin(bank_file, file) | {
         "configurations": {family: len(recorded.points) for family, recorded in bank.items()},
         "data_sets": sorted({name for recorded in bank.values() for name in recorded.data_sets}),
         "families": {
@@ -147,6 +145,33 @@ def write(bank: dict[str, RecordedCurves], bank_file: Path, file: Path) -> None:
         },
     }
     file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_scores(bank: dict[str, RecordedCurves], bank_file: Path, portfolio_file: Path) -> None:
+    """Write the scores of all recorded configurations on the data sets of each task, beside the portfolio."""
+    content = _origin(bank_file, portfolio_file) | {
+        "families": {
+            family: {
+                "configurations": [_written(recorded, place) for place in range(len(recorded.points))],
+                "scores": {task: _scores(recorded, task) for task in tasks_of(recorded)},
+            }
+            for family, recorded in bank.items()
+        }
+    }
+    portfolio_file.with_name("recorded_scores.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def _origin(bank_file: Path, file: Path) -> dict[str, object]:
+    with np.load(bank_file) as arrays:
+        code = json.loads(arrays["manifest"].tobytes())["code"]
+    return {
+        "made_by": f"python benchmarks/portfolio.py --bank benchmarks/results/{bank_file.name} --write {file}",
+        "code": code,
+    }
+
+
+def _scores(recorded: RecordedCurves, task: str) -> list[float]:
+    return mean_scores(recorded.losses(sources_of(recorded, task), METRIC)).round(3).tolist()
 
 
 def _chosen(recorded: RecordedCurves, task: str) -> list[dict[str, object]]:

@@ -4,9 +4,9 @@ BANK is `bank` (`bank_tasks.py`: the points and curves that we recorded ourselve
 folder of the LCBench surrogate (`lcbench.py`: learning curves of 34 data sets), or `hpobench` or `hpolib`
 (`hpo_tables.py`: full trainings on 8 and 4 data sets). Measured is the regret of the trial that leads after numbers of
 epochs, in thousandths: 0 is the best configuration known, 1000 the median of random ones. A method with `portfolio`
-begins with eight configurations that were chosen on the other data sets. With `--confirm 8` it is the regret of
-the winner that `[confirmation]` chooses by its default numbers of finalists and seeds, all within the same epochs, as a
-mean over eight draws of the replicates.
+begins with eight configurations that were chosen on the other data sets, and its model with the scores of recorded ones
+there (decision 168). With `--confirm 8` it is the regret of the winner that `[confirmation]` chooses by its default
+numbers of finalists and seeds, all within the same epochs, as a mean over eight draws of the replicates.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import hpo_tables
 import lcbench
 import numpy as np
 
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.simulator import (
     Bank,
@@ -68,6 +69,8 @@ class Task(Protocol):
     def space(self) -> SearchSpace: ...
     def bank(self, seed: int) -> Bank: ...
     def regret(self, point: Params) -> float: ...
+    @property
+    def prior(self) -> PriorMean: ...
     def portfolio(self, count: int) -> list[dict[str, Value]]: ...
 
 
@@ -99,10 +102,12 @@ def regrets(method: str, task: Task, seed: int, marks: Sequence[int], draws: int
     It is that of the leader, or the mean over so many `draws` of confirmed winners.
     """
     bank = task.bank(seed)
-    first = task.portfolio(CONFIGURATIONS) if method.endswith(PORTFOLIO) else []
+    has_portfolio = method.endswith(PORTFOLIO)
+    first = task.portfolio(CONFIGURATIONS) if has_portfolio else []
+    prior = task.prior if has_portfolio else None
     for part in [(mark,) for mark in marks] if method in SIZED else [marks]:
         search = search_of(method, task, part[-1], draws > 0)
-        trainings = iter(()) if search is None else simulate(search, bank, seed, first)
+        trainings = iter(()) if search is None else simulate(search, bank, seed, first, prior)
         for found in _winners(trainings, task, bank, part, draws) if draws else _leaders(trainings, task, part):
             regret = [float("nan") if each is None else task.regret(each.point) for each in found]
             yield sum(regret) / len(regret)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from prefect import flow
@@ -27,6 +28,7 @@ from nightune.tasks.first_points import begun_by, choose_first_points
 from nightune.tasks.load_study import load_study, refuse_missing_sampler
 from nightune.tasks.next_generation import member_chooser
 from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.prior_scores import prior_scores
 from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
@@ -57,6 +59,7 @@ from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.study.budgets import survivors
 from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult
@@ -123,7 +126,8 @@ def search(setting: Setting) -> Setting:
     proposed: list[Trial] = []
     first_rungs = dict(setting.sweep.first_rungs)
     recorded = dict(read_proposals(setting.store, setting.sweep))
-    choose = member_chooser(setting, chooser(setting, recorded, first_rungs), latest)
+    prior = cache(lambda: prior_scores(setting.study, setting.data.task))
+    choose = member_chooser(setting, chooser(setting, recorded, first_rungs, prior), latest)
     for planned in setting.study.brackets:
         bracket, trials = choose(planned, history)
         remaining = trials
@@ -140,11 +144,16 @@ def search(setting: Setting) -> Setting:
         history += observed(trials, ended, setting.sweep.direction, setting.sweep.further)
         if has_ended(setting, latest.values()) and planned.first >= max(recorded, default=0):
             break
-    believe(setting, proposed, history)
+    believe(setting, proposed, history, prior)
     return record_end(replace(setting, sweep=replace(setting.sweep, first_rungs=tuple(first_rungs.items()))))
 
 
-def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observation]) -> None:
+def believe(
+    setting: Setting,
+    trials: Sequence[Trial],
+    history: Sequence[Observation],
+    prior: Callable[[], PriorMean | None],
+) -> None:
     """Record what the search believes where a model proposed its trials, and how well its expectations came true.
 
     Once: what a search believed at its recorded end stays. Nothing where some of its trials are not in the history, as
@@ -157,17 +166,22 @@ def believe(setting: Setting, trials: Sequence[Trial], history: Sequence[Observa
         return
     if {each.trial.number for each in setting.finished()} <= {each.number for each in history}:
         seed = study.sweep_seed(sweep.number)
-        write_beliefs(setting.store, sweep, beliefs(study.space, trials, history, sweep.direction, seed))
+        held = beliefs(study.space, trials, history, sweep.direction, seed, prior())
+        write_beliefs(setting.store, sweep, held)
 
 
 def chooser(
-    setting: Setting, recorded: dict[int, Sequence[Params]], first_rungs: dict[int, int]
+    setting: Setting,
+    recorded: dict[int, Sequence[Params]],
+    first_rungs: dict[int, int],
+    prior: Callable[[], PriorMean | None],
 ) -> Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]:
     """Return a function from a planned bracket and what was observed before it to the bracket and its trials.
 
     `recorded` are the proposals on the sweep's run, and `first_rungs` those of rounds that adapt them; it adds to both.
     What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
-    are the rungs, and the points that it begins with: the best of earlier sweeps, and those of the portfolio.
+    are the rungs, and the points that it begins with: the best of earlier sweeps, and those of the portfolio. `prior`
+    returns what is expected before the results.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     expected = dict(read_expectations(store, sweep))
@@ -188,7 +202,8 @@ def chooser(
             first_rungs[bracket.first] = bracket.rungs[0].epochs
             write_first_rungs(store, sweep.run_id, first_rungs)
         first = Kept(kept, expected.get(bracket.first, [])) if is_by_model else begun
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first)
+        expected_before = prior() if is_by_model and len(kept) < bracket.trials else None
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first, expected_before)
         if is_by_model:
             announce_round(bracket, len(seen))
             announce_first_rung(planned, bracket, is_new=is_open)

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation, observed
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
 from nightune.tuning.study.rounds import bracket_points, proposer_of, settled
@@ -53,17 +54,20 @@ class Leader:
     objective: float
 
 
-def simulate(search: SearchSection, bank: Bank, seed: int, first: Sequence[Params] = ()) -> Iterator[Training]:
+def simulate(
+    search: SearchSection, bank: Bank, seed: int, first: Sequence[Params] = (), prior: PriorMean | None = None
+) -> Iterator[Training]:
     """Yield the trainings of a search in order, as `nightune tune` would train them, until a sweep has no epoch.
 
-    `first` are the points that each sweep begins with; of the bank's, if it has points. A complete sweep is followed by
-    the next one, with other draws and without the results of the first. A trial's number continues there.
+    `first` are the points that each sweep begins with; of the bank's, if it has points. `prior` is what its model
+    expects before there are results. A complete sweep is followed by the next one, with other draws and without the
+    results of the first. A trial's number continues there.
     """
     search = without_repeats(search, bank.space)
     done = 0
     for sweep in count():
         trained = trials = 0
-        for training in _sweep(search, bank, (seed, sweep), done, first):
+        for training in _Sweep(search, bank, (seed, sweep), first, prior).trainings(done):
             trained, trials = trained + training.end - training.begin, max(trials, training.trial + 1 - done)
             yield training
         if not trained:
@@ -129,48 +133,56 @@ def confirmed_best(candidates: Iterable[Leader], bank: Bank, replicates: int, dr
     return min(found, key=lambda each: (sign * each.objective, each.trial), default=None)
 
 
-def _sweep(
-    search: SearchSection, bank: Bank, seed: tuple[int, int], done: int, first: Sequence[Params]
-) -> Iterator[Training]:
-    observations: list[Observation] = []
-    taken: list[Params] = []
-    for planned in brackets(search, bank.space):
-        bracket = settled(search, planned, observations)
-        points = _points(search, bank, bracket, observations, seed, first, taken)
-        taken += points
-        trials = [Trial(bracket.first + place, dict(point), 0, "", point=point) for place, point in enumerate(points)]
-        curves = {each.number: tuple(bank.curve(each.point, done + each.number))[: search.epochs] for each in trials}
-        remaining, begin = trials, 0
-        rungs: list[tuple[int, list[TrialResult]]] = []
-        for rung in bracket.rungs:
-            entrants = remaining[: rung.trials]
-            for each in entrants:
-                curve = curves[each.number][: rung.epochs]
-                yield Training(done + each.number, each.point, min(begin, len(curve)), len(curve), curve)
-            results = [_result(each, curves[each.number][: rung.epochs], bank.direction) for each in entrants]
-            rungs.append((rung.epochs, results))
-            remaining, begin = survivors(results, bank.direction), rung.epochs
-        observations += observed(trials, rungs, bank.direction)
+@dataclass(frozen=True)
+class _Sweep:
+    """One sweep of a simulated search, which begins with these points and this prior."""
 
+    search: SearchSection
+    bank: Bank
+    seed: tuple[int, int]
+    first: Sequence[Params]
+    prior: PriorMean | None
 
-def _points(
-    search: SearchSection,
-    bank: Bank,
-    bracket: Bracket,
-    observations: Sequence[Observation],
-    seed: tuple[int, int],
-    first: Sequence[Params],
-    taken: Sequence[Params],
-) -> list[dict[str, Value]]:
-    """Return the points of a bracket: as a sweep has them, or of those that were recorded and not yet taken."""
-    proposer = proposer_of(search, bracket)
-    if bank.points is None:
-        return bracket_points(search, bank.space, bracket, observations, seed, () if proposer else first)
-    propose = proposer or gaussian_process  # which draws without observations
-    seen = observations if proposer else ()
-    begun = [] if proposer else [dict(point) for point in first[bracket.first :][: bracket.trials]]
-    left = [point for point in bank.points if point not in taken and point not in begun]
-    return [*begun, *propose(bank.space, seen, (), bracket.trials - len(begun), (*seed, bracket.first), left)]
+    def trainings(self, done: int) -> Iterator[Training]:
+        """Yield its trainings in order; `done` trials of the sweeps before have the numbers below its own."""
+        search, bank = self.search, self.bank
+        observations: list[Observation] = []
+        taken: list[Params] = []
+        for planned in brackets(search, bank.space):
+            bracket = settled(search, planned, observations)
+            points = self._points(bracket, observations, taken)
+            taken += points
+            trials = [
+                Trial(bracket.first + place, dict(point), 0, "", point=point) for place, point in enumerate(points)
+            ]
+            curves = {
+                each.number: tuple(bank.curve(each.point, done + each.number))[: search.epochs] for each in trials
+            }
+            remaining, begin = trials, 0
+            rungs: list[tuple[int, list[TrialResult]]] = []
+            for rung in bracket.rungs:
+                entrants = remaining[: rung.trials]
+                for each in entrants:
+                    curve = curves[each.number][: rung.epochs]
+                    yield Training(done + each.number, each.point, min(begin, len(curve)), len(curve), curve)
+                results = [_result(each, curves[each.number][: rung.epochs], bank.direction) for each in entrants]
+                rungs.append((rung.epochs, results))
+                remaining, begin = survivors(results, bank.direction), rung.epochs
+            observations += observed(trials, rungs, bank.direction)
+
+    def _points(
+        self, bracket: Bracket, observations: Sequence[Observation], taken: Sequence[Params]
+    ) -> list[dict[str, Value]]:
+        """Return the points of a bracket: as a sweep has them, or of those that were recorded and not yet taken."""
+        bank, proposer = self.bank, proposer_of(self.search, bracket, self.prior)
+        if bank.points is None:
+            kept = () if proposer else self.first
+            return bracket_points(self.search, bank.space, bracket, observations, self.seed, kept, self.prior)
+        propose = proposer or gaussian_process  # which draws without observations
+        seen = observations if proposer else ()
+        begun = [] if proposer else [dict(point) for point in self.first[bracket.first :][: bracket.trials]]
+        left = [point for point in bank.points if point not in taken and point not in begun]
+        return [*begun, *propose(bank.space, seen, (), bracket.trials - len(begun), (*self.seed, bracket.first), left)]
 
 
 def _result(trial: Trial, curve: Sequence[float], direction: str) -> TrialResult:

@@ -8,6 +8,7 @@ from typing import Any
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.expectation import expected_best
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult, Value
@@ -85,11 +86,12 @@ def beliefs(
     observations: Sequence[Observation],
     direction: str,
     seed: Sequence[int],
+    prior: PriorMean | None = None,
 ) -> Beliefs:
-    """Return what a model of the sweep's own trials believes, and how its predictions came true."""
+    """Return what a model of the sweep's own trials, and of a prior, believes, and how its predictions came true."""
     sign = sign_of(direction)
     losses = {each.number: each.losses for each in observations}
-    found = expected_best(space, observations, direction, seed)
+    found = expected_best(space, observations, direction, seed, prior)
     point, expected = found or (None, None)
     trained = next((each.number for each in observations if each.point == point), None)
     predictions = [

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.tuning.search.domains import Choice
-from nightune.tuning.search.encoding import Encoding
 from nightune.tuning.search.new_points import Point, Points, filled, new_points
 from nightune.tuning.search.observations import Observation, comparable
+from nightune.tuning.search.prior_mean import PriorMean, expected_scores
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.search.surrogate import Posterior, posterior
+from nightune.tuning.search.surrogate import Posterior
 from nightune.tuning.trial import Value
 
 LEAST_FINITE = 3  # finite losses, below which points are random
@@ -27,12 +27,14 @@ def gaussian_process(
     count: int,
     seed: Sequence[int],
     among: Sequence[Point] | None = None,
+    prior: PriorMean | None = None,
 ) -> Points:
     """Return `count` new points: those of the largest expected improvement, each given those before it.
 
     `pending` are points without results yet, which are not proposed again. The points are a function of the arguments
     alone, and fewer are the first of more. Failed and diverged trials count as the worst. `among` are the only points
-    that may be proposed, as of a recorded search: then there may be fewer than `count`.
+    that may be proposed, as of a recorded search: then there may be fewer than `count`. `prior` says what the model
+    expects before it has results.
     """
     if count <= 0:
         return []
@@ -42,11 +44,9 @@ def gaussian_process(
     if np.isfinite(losses).sum() < LEAST_FINITE or not space.varying:
         return filled([], space, taken, count, seed, among)
     known = [each.point for each, _ in seen]
-    candidates = candidates_of(space, known, losses, taken, seed, among)
-    encode = Encoding(space)
+    candidates = candidates_of(space, known, losses, taken, seed, among, () if prior is None else prior.best)
     # Known points are among the places: the best of their means is what has to be improved.
-    places = encode([*known, *pending, *candidates])
-    model = posterior(encode(known), scores(losses), encode.groups, places)
+    model = expected_scores(space, known, scores(losses), [*known, *pending, *candidates], prior)
     chosen = _greedy(model, len(known), len(pending), count)
     return filled([candidates[place] for place in chosen], space, taken, count, seed, among)
 
@@ -58,15 +58,17 @@ def candidates_of(
     taken: Sequence[Point],
     seed: Sequence[int],
     among: Sequence[Point] | None = None,
+    further: Sequence[Point] = (),
 ) -> Points:
-    """Return points that are not taken: changes of the known ones with the lowest losses, and points at random.
+    """Return points that are not taken: changes of the known ones with the lowest losses, points at random, `further`.
 
     `among`, if given, are all points that may be taken.
     """
     order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
     best = [known[place] for place in order[:BEST]]
-    anywhere = [*_near(space, best, seed), *_random(space, seed)] if among is None else list(map(dict, among))
-    return new_points(anywhere, taken)
+    if among is not None:
+        return new_points(list(map(dict, among)), taken)
+    return new_points([*_near(space, best, seed), *_random(space, seed), *map(dict, further)], taken)
 
 
 @dataclass(frozen=True)

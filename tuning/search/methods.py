@@ -5,9 +5,11 @@ The budget of a method whose rounds are not all alike is in BUDGETS, in tuning/s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from nightune.tuning.search.gaussian_process import gaussian_process
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.samplers import Sampler, grid, random
 from nightune.tuning.search.tree_parzen import tree_parzen
@@ -32,6 +34,11 @@ class SearchMethod:
     drops: Literal["never", "if asked", "always"] = "never"  # at a rung, where the best trials continue
     may_end_early: bool = False  # after any round: its trials do not depend on later ones
     is_distinct: bool = False  # trains no point twice where the space has few
+
+    def proposer_from(self, prior: PriorMean | None) -> Proposer | None:
+        """Return the proposer, with what is expected before the results if it expects an objective of each point."""
+        is_plain = prior is None or not self.is_expecting
+        return self.proposer if is_plain else partial(gaussian_process, prior=prior)
 
 
 METHODS: dict[str, SearchMethod] = {

@@ -145,17 +145,18 @@ def fit(
 
     A rate or decay is kept only with its optimizer: those of one rule are off by factors for another.
     """
-    found = _fitted(space, configuration, units)
+    found = nearest_point(space, configuration, units)
     optimizer = configuration.get(OPTIMIZER)
     if optimizer not in (None, complete(found.point).get(OPTIMIZER)):
         kept = {name: value for name, value in configuration.items() if not _is_of_optimizer(name)}
-        found = _fitted(space, kept, units)
+        found = nearest_point(space, kept, units)
     full, known = complete(found.point), {*found.nearest, *found.drawn}
     others = (name for name, value in configuration.items() if name in full and not is_same(full[name], value))
     return replace(found, fixed=tuple(sorted(name for name in others if name not in known)))
 
 
-def _fitted(space: SearchSpace, configuration: Params, units: Mapping[str, float]) -> Fitted:
+def nearest_point(space: SearchSpace, configuration: Params, units: Mapping[str, float]) -> Fitted:
+    """Return the point of a space that has the configuration's values where it can, whatever its optimizer is."""
     point: dict[str, Value] = {}
     changed: dict[str, list[str]] = {"": [], "nearest": [], "drawn": []}
     for dimension in space.in_control_order:

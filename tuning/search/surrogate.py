@@ -24,11 +24,28 @@ class Posterior:
     noise: float
 
 
-def posterior(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray, places: np.ndarray) -> Posterior:
-    """Fit a Gaussian process with a Matérn 5/2 kernel to scores of mean 0 and variance 1; return it at the places.
+@dataclass(frozen=True)
+class Surrogate:
+    """A Gaussian process of scores, (points, columns) → scores, fitted to some of them."""
 
-    `rows` and `places` are (points, columns); columns of one of the `groups` share a length. Lengths, signal and noise
-    are those of the largest posterior density, fitted to the first `LIMIT_FITTED` rows.
+    process: Any
+    noise: float
+
+    def mean(self, places: np.ndarray) -> np.ndarray:
+        """Return the scores that are expected at places, (places, columns)."""
+        return np.asarray(self.process.predict(places))
+
+    def at(self, places: np.ndarray) -> Posterior:
+        """Return the scores that are expected at places, (places, columns), and their covariances."""
+        mean, covariance = self.process.predict(places, return_cov=True)
+        return Posterior(mean, covariance - self.noise * np.eye(len(places)), self.noise)
+
+
+def fitted(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Surrogate:
+    """Fit a Gaussian process with a Matérn 5/2 kernel to scores of mean 0 and variance 1.
+
+    `rows` are (points, columns); columns of one of the `groups` share a length. Lengths, signal and noise are those of
+    the largest posterior density, fitted to the first `LIMIT_FITTED` rows.
     """
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.gaussian_process import GaussianProcessRegressor  # noqa: PLC0415 - takes half a second
@@ -42,11 +59,13 @@ def posterior(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray, places: 
     few = slice(None, LIMIT_FITTED)
     with catch_warnings():
         simplefilter("ignore", ConvergenceWarning)  # a length at its upper end: the objective does not depend on it
-        fitted = regressor(start, _Fit(groups)).fit(rows[few], scores[few]).kernel_
-    model = regressor(fitted, None).fit(rows, scores)
-    mean, covariance = model.predict(places, return_cov=True)
-    noise = float(fitted.k2.noise_level)
-    return Posterior(mean, covariance - noise * np.eye(len(places)), noise)
+        kernel = regressor(start, _Fit(groups)).fit(rows[few], scores[few]).kernel_
+    return Surrogate(regressor(kernel, None).fit(rows, scores), float(kernel.k2.noise_level))
+
+
+def posterior(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray, places: np.ndarray) -> Posterior:
+    """Return what a Gaussian process that is `fitted` to the scores of rows expects at places, (places, columns)."""
+    return fitted(rows, scores, groups).at(places)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nightune.tuning.search.distinct import distinct_points
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.rung_agreement import unreliable_rungs
 from nightune.tuning.search.samplers import Sampler
@@ -45,9 +46,12 @@ def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
     return distinct_points if search.row.is_distinct and not repeats_points else search.row.sampler
 
 
-def proposer_of(search: SearchSection, bracket: Bracket) -> Proposer | None:
-    """Return what proposes the points of the bracket from the results before; None where they are drawn."""
-    return search.row.proposer if bracket.first > 0 else None
+def proposer_of(search: SearchSection, bracket: Bracket, prior: PriorMean | None = None) -> Proposer | None:
+    """Return what proposes the points of the bracket from the results before; None where they are drawn.
+
+    `prior` is for the methods that expect an objective of a point.
+    """
+    return search.row.proposer_from(prior) if bracket.first > 0 else None
 
 
 def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
@@ -85,23 +89,30 @@ def bracket_points(
     observations: Sequence[Observation],
     seed: Sequence[int],
     kept: Sequence[Params] = (),
-    repeats_points: bool = False,
+    prior: PriorMean | None = None,
 ) -> list[dict[str, Value]]:
     """Return the points of a bracket; the same arguments give the same points on any machine with the same libraries.
 
     `observations` are those of the brackets before, in any order, and of earlier sweeps, whose numbers are below 0.
     `kept` are the bracket's first points, if these were proposed earlier; they are in the result. Where points are
-    drawn, they are those that the sweep begins with, for each of its brackets. `repeats_points` as in `draws`.
+    drawn, they are those that the sweep begins with, for each of its brackets. `prior` is what is expected before the
+    results.
     """
-    proposer = proposer_of(search, bracket)
+    proposer = proposer_of(search, bracket, prior)
     if proposer is None:
-        drawn = draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)
-        return begun_with(kept, drawn)[bracket.first :]
+        return drawn_points(draws(search), space, bracket, seed, kept)
     first = [dict(point) for point in kept[: bracket.trials]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
     more = propose(proposer, space, before, first, bracket.trials - len(first), stream)
     return [*first, *more]
+
+
+def drawn_points(
+    draw: Sampler, space: SearchSpace, bracket: Bracket, seed: Sequence[int], kept: Sequence[Params] = ()
+) -> list[dict[str, Value]]:
+    """Return the points of a bracket that a sampler draws, those of `kept` in the first places of the sweep."""
+    return begun_with(kept, draw(space, bracket.first + bracket.trials, [], seed))[bracket.first :]
 
 
 def begun_with(begin: Sequence[Params], drawn: list[dict[str, Value]]) -> list[dict[str, Value]]:

@@ -16,6 +16,7 @@ from nightune.tuning.search.grid import GRID_LIMIT, grid_size
 from nightune.tuning.search.methods import EARLIER_DEFAULT
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.portfolio import is_shipped
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import FIRST_ROUND, brackets, trial_count, without_repeats
@@ -25,7 +26,7 @@ from nightune.tuning.study.full_trainings import rung_problems, why_in_full, wit
 from nightune.tuning.study.generations import population_problems
 from nightune.tuning.study.objective import Objective
 from nightune.tuning.study.population import POPULATION
-from nightune.tuning.study.rounds import bracket_points, draws
+from nightune.tuning.study.rounds import bracket_points, drawn_points, draws, is_proposed
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.section import Section, read_section
 from nightune.tuning.study.section_content import data_content, dimension_content, objective_content, search_content
@@ -148,11 +149,18 @@ class Study(BaseModel):
         return draws(self.search, self.repeats_points)
 
     def points(
-        self, bracket: Bracket, observations: Sequence[Observation], sweep: int, kept: Sequence[Params] = ()
+        self,
+        bracket: Bracket,
+        observations: Sequence[Observation],
+        sweep: int,
+        kept: Sequence[Params] = (),
+        prior: PriorMean | None = None,
     ) -> list[dict[str, Value]]:
         """Return the points of a bracket of a sweep, as `bracket_points` does."""
         seed = self.sweep_seed(sweep)
-        return bracket_points(self.search, self.space, bracket, observations, seed, kept, self.repeats_points)
+        if self.repeats_points and not is_proposed(self.search, bracket):
+            return drawn_points(self.draw, self.space, bracket, seed, kept)
+        return bracket_points(self.search, self.space, bracket, observations, seed, kept, prior)
 
     @property
     def _asked_trials(self) -> int:
