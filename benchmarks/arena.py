@@ -14,7 +14,8 @@ import numpy as np
 import portfolio
 from bank_data import SOURCES
 
-from nightune.tuning.recorded_curves import read_recorded
+from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -54,9 +55,17 @@ class Arena:
     @cached_property
     def first(self) -> list[dict[str, Value]]:
         """The portfolio that is chosen on the other data sets."""
-        recorded = read_recorded(FOLDER / "results" / "bank.npz")[FAMILY]
-        sources = portfolio.sources_of(recorded, SOURCES[self.name].task, self.name)
-        return [dict(recorded.points[place]) for place in portfolio.portfolio(recorded, sources)]
+        sources = portfolio.sources_of(self._recorded, SOURCES[self.name].task, self.name)
+        return [dict(self._recorded.points[place]) for place in portfolio.portfolio(self._recorded, sources)]
+
+    @cached_property
+    def prior(self) -> PriorMean:
+        """The recorded configurations with their scores on the other data sets."""
+        return portfolio.prior(self._recorded, self.space, SOURCES[self.name].task, self.name)
+
+    @cached_property
+    def _recorded(self) -> RecordedCurves:
+        return read_recorded(FOLDER / "results" / "bank.npz")[FAMILY]
 
     def bank(self, seed: int) -> Bank:
         """Return a bank whose curves are trained when they are asked for, each trial with a seed of its own."""

@@ -11,13 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from portfolio import LEAST_AGREEMENT, METRIC, agreement, sources_of
+from portfolio import LEAST_AGREEMENT, METRIC, agreement, prior, sources_of
 
 from nightune.tasks.load_study import load_study
 from nightune.tuning.recorded_curves import RecordedCurves, as_bank, nearest_point, read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, regrets_of
 from nightune.tuning.search.prior_mean import PriorMean
-from nightune.tuning.search.recorded_scores import mean_scores
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.simulator import Bank
 from nightune.tuning.trial import Params, Value
@@ -69,8 +68,7 @@ class Recorded:
     @cached_property
     def prior(self) -> PriorMean:
         """The recorded points with their scores on the other data sets of the task."""
-        sources = sources_of(self.recorded, str(self.recorded.data_sets[self.name]["task"]), self.name)
-        return PriorMean(self.space, self.recorded.points, mean_scores(self.recorded.losses(sources, METRIC)))
+        return prior(self.recorded, self.space, str(self.recorded.data_sets[self.name]["task"]), self.name)
 
     @cached_property
     def _regrets(self) -> np.ndarray:

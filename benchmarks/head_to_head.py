@@ -6,8 +6,8 @@
 Each contender searches the customary space of dense networks (bank_mlp.toml), 20 epochs a full training, for the lowest
 `val_loss`; all their trainings are those of one engine, so that only what they propose and when they stop differs. The
 leader after so many epochs is trained again with three fresh seeds; its loss on rows that no search has seen, at the
-epoch that the validation chooses, is its confirmed loss. Nightune's portfolio is chosen without the data set that is
-compared. Each measurement is appended to `--results`: the same command resumes.
+epoch that the validation chooses, is its confirmed loss. Nightune's portfolio and prior are those of the other data
+sets. Each measurement is appended to `--results`: the same command resumes.
 
 With `--seconds` the trainings of one seed are run as each tool would: `nightune tune`, whole, against a loop over
 `model.fit` (Adam) that logs the same to MLflow, without the other tools' own time.

@@ -20,8 +20,10 @@ import numpy as np
 
 from nightune.tuning.recorded_curves import RecordedCurves, read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, leader_regret, leader_regrets
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.recorded_scores import mean_scores
 from nightune.tuning.search.rung_agreement import rank_correlation
+from nightune.tuning.search.search_space import SearchSpace
 from nightune.vocabulary import OBJECTIVES
 
 COUNT = 8
@@ -88,6 +90,12 @@ def sources_of(recorded: RecordedCurves, task: str, left_out: str = "") -> list[
 def portfolio(recorded: RecordedCurves, sources: Sequence[str]) -> list[int]:
     """Return the places of the configurations that are chosen on these data sets."""
     return choose(recorded.losses(sources, METRIC), COUNT)
+
+
+def prior(recorded: RecordedCurves, space: SearchSpace, task: str, left_out: str) -> PriorMean:
+    """Return the recorded points of a space with their scores on the data sets of a task, without the one left out."""
+    sources = sources_of(recorded, task, left_out)
+    return PriorMean(space, recorded.points, mean_scores(recorded.losses(sources, METRIC)))
 
 
 def print_table(family: str, task: str, recorded: RecordedCurves, draws: int) -> None:

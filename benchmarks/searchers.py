@@ -19,9 +19,9 @@ TRIALS = 256
 
 
 def nightune(arena: Arena, seed: int) -> Iterator[Training]:
-    """Nightune's `auto`, with the portfolio of other data sets."""
+    """Nightune's `auto`, with the portfolio and the scores of other data sets."""
     search = SearchSection.model_validate({"method": "auto", "trials": TRIALS, "epochs": EPOCHS})
-    return simulate(search, arena.bank(seed), seed, arena.first)
+    return simulate(search, arena.bank(seed), seed, arena.first, arena.prior)
 
 
 def random(arena: Arena, seed: int) -> Iterator[Training]:

@@ -17,6 +17,7 @@ from nightune.tasks.build_models import Builds, architectures, build_models
 from nightune.tasks.first_points import portfolio_start
 from nightune.tasks.load_study import refuse_missing_sampler
 from nightune.tasks.prepare_data import read_dataset, weighted_options
+from nightune.tasks.prior_scores import prior_scores
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
@@ -27,7 +28,7 @@ from nightune.tuning.search.portfolio import Beginning
 from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.generations import generation_epochs, rules_of
 from nightune.tuning.study.population import POPULATION
-from nightune.tuning.study.rounds import begun_with, is_proposed
+from nightune.tuning.study.rounds import begun_with, is_expected, is_proposed
 from nightune.tuning.study.sections import MANY_TRIALS, ConfirmationSection
 from nightune.tuning.study.study import Study
 
@@ -123,7 +124,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         confirmation=_confirmations(study),
         is_confirming=study.confirmation is not None,
         ends=list(study.search.ends_in_words),
-        start=None if started is None else _start(study, started),
+        start=None if started is None else _start(study, started, dataset.task),
         adapts_rungs=study.search.adapts_rungs,
         why_in_full=study.why_in_full,
         population=_population(study),
@@ -204,13 +205,18 @@ class _Drawn:
         return sorted({graph_key(recipe, code_of(recipe, study.path.parent)) for recipe in self.recipes})
 
 
-def _start(study: Study, started: Beginning) -> dict[str, object]:
-    """Say how many configurations of the portfolio begin the sweep, how many as they are, and what was changed."""
+def _start(study: Study, started: Beginning, task: str) -> dict[str, object]:
+    """Say how many configurations of the portfolio begin the sweep, how many as they are, and what was changed.
+
+    `expected_from` is the number of recorded configurations from whose scores the model begins; 0 without a prior.
+    """
     first = started.fitted[: study.brackets[0].trials]
+    prior = prior_scores(study, task) if any(is_expected(study.search, each) for each in study.brackets) else None
     return {
         "by": study.search.start or study.search.method,
         "configurations": started.configurations,
         "points": len(first),
+        "expected_from": 0 if prior is None else len(prior.points),
         "as_they_are": sum(each.is_whole for each in first),
         **replace(started, fitted=first).changes,
         "without_family": list(started.without_family),

@@ -138,6 +138,8 @@ def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
         assert isinstance(counts, Mapping)
         named = ", ".join(f"{name} (in {count})" for name, count in sorted(counts.items()))
         lines += [("", f"{words}: {named}")] if counts else []
+    if start["expected_from"]:
+        lines.append(("", f"the model begins from the scores of {start['expected_from']} recorded configurations"))
     left_out = start["left_out"]
     assert isinstance(left_out, Mapping)
     lines += [("", f"left out: {message} (in {count})") for message, count in left_out.items()]

@@ -107,3 +107,20 @@ def test_check_says_how_many_configurations_fit_and_what_was_changed(started: Pa
     (line,) = (each for each in console.export_text().splitlines() if each.startswith("start"))
     assert "portfolio" in line
     assert line.rstrip().endswith("net.py:make")
+
+
+def test_check_says_how_many_recorded_configurations_the_model_begins_from(started: Path) -> None:
+    from rich.console import Console
+
+    from nightune.flows.commands.check_tables import print_check
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    assert check_study(load_study(started)).start["expected_from"] == 0  # type: ignore[index] - draws: no model
+    started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 24'))
+    check = check_study(load_study(started))
+    assert check.start is not None
+    assert int(str(check.start["expected_from"])) >= 24
+    console = Console(record=True, width=160)
+    print_check(console, check)
+    assert f"scores of {check.start['expected_from']} recorded configurations" in console.export_text()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import Posterior, Surrogate, fitted, posterior
 
 BEST = 64  # recorded points that are candidates of a round
-# Before there are results, scores follow the prior as closely as on recorded data, and as if so many had shown it.
-CORRELATION, RESULTS = 0.8, 8.0
+# Before there are results, scores of random points follow the prior as on recorded data, as if so many had shown it.
+CORRELATION, RESULTS = 0.9, 8.0
 LEAST_SPREAD, LEAST_REST = 0.3, 0.2  # of the prior among the results, and of the scores beside it: below, it is noise
 
 
@@ -55,7 +56,8 @@ def expected_scores(
     """Return what a Gaussian process of the scores of known points expects at points of the space.
 
     `scores` have mean 0 and variance 1. With a prior the scores are its multiple, fitted to them, and a Gaussian
-    process of the rest: where the prior is wrong the multiple becomes 0.
+    process of the rest: where the prior is wrong the multiple becomes 0. Among points that are alike in the prior its
+    correlation is lower than among random ones (Thorndike 1949, restriction of range).
     """
     encode = Encoding(space)
     rows, places = encode(known), encode(points)
@@ -64,7 +66,8 @@ def expected_scores(
     at_known = prior(known)
     centre, spread = float(at_known.mean()), max(float(at_known.std()), LEAST_SPREAD)
     away = (at_known - centre) / spread
-    slope = (float(away @ scores) + RESULTS * CORRELATION) / (float(away @ away) + RESULTS)
+    expected = CORRELATION * spread / sqrt(1 - CORRELATION**2 * (1 - float(at_known.var())))
+    slope = (float(away @ scores) + RESULTS * expected) / (float(away @ away) + RESULTS)
     rest = scores - slope * away
     scale = max(float(rest.std()), LEAST_REST)
     found = posterior(rows, (rest - rest.mean()) / scale, encode.groups, places)
