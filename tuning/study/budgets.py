@@ -16,10 +16,15 @@ ROUND = 16  # trials that a model proposes at once
 FIRST_ROUND = 8  # of `auto`, and of a model's search that begins with the portfolio (decision 119)
 
 
-def brackets(search: SearchSection, space: SearchSpace, first_round: int = FIRST_ROUND) -> tuple[Bracket, ...]:
-    """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one."""
+def brackets(
+    search: SearchSection, space: SearchSpace, first_round: int = FIRST_ROUND, earlier_lengths: Sequence[int] = ()
+) -> tuple[Bracket, ...]:
+    """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one.
+
+    `earlier_lengths` are the numbers of trials that a sweep had before each extension: with rungs, a round ends there.
+    """
     if search.ends or search.row.proposer is not None:
-        return _rounds(search, first_round)
+        return _rounds(search, first_round, earlier_lengths)
     return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
 
 
@@ -136,15 +141,20 @@ def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Brac
     return (Bracket(_halving(search, search.trials)),)
 
 
-def _rounds(search: SearchSection, first_round: int) -> tuple[Bracket, ...]:
+def _rounds(search: SearchSection, first_round: int, earlier_lengths: Sequence[int]) -> tuple[Bracket, ...]:
     """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
 
-    Also of a random search that may end early: it then has its first trials, not those of one graph key.
+    Also of a random search that may end early: it then has its first trials, not those of one graph key. The last round
+    of an earlier length keeps its rungs, which depend on its size; without rungs it is filled up.
     """
     assert search.trials is not None
-    begin = min(first_round, ROUND, search.trials) if has_first_round(search) else 0
-    firsts = [*([0] if begin else []), *range(begin, search.trials, ROUND)]
-    sizes = {first: after - first for first, after in pairwise([*firsts, search.trials])}
+    begin = min(first_round, ROUND) if has_first_round(search) else ROUND
+    kept = [each for each in sorted(set(earlier_lengths)) if each < search.trials] if search.has_rungs else []
+    firsts = [0]
+    for end in [*kept, search.trials]:
+        firsts += range(firsts[-1] + (ROUND if firsts[-1] else begin), end, ROUND)
+        firsts += [end]
+    sizes = {first: after - first for first, after in pairwise(firsts)}
     return tuple(
         Bracket(_halving(search, trials) if search.has_rungs else (Rung(trials, search.epochs),), first)
         for first, trials in sizes.items()

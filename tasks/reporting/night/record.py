@@ -219,7 +219,7 @@ class Night:
         if self.space is None:
             return ()
         search = SearchSection.model_validate(self.origin.content["search"])
-        planned = brackets(search, self.space, self.sweep.first_round)
+        planned = brackets(search, self.space, self.sweep.first_round, self.sweep.earlier_lengths)
         return as_settled(planned, dict(self.sweep.first_rungs))
 
     @cached_property
