@@ -18,6 +18,7 @@ from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 
 SPACE = 'learning_rate.peak = { low = 1e-4, high = 0.1, scale = "log" }\nbatch_size.size = { low = 8, high = 64 }'
 AUTO = 'method = "auto"\ntrials = 48\nepochs = 12'
+GP = 'method = "gp"\ntrials = 48\nepochs = 12'
 RUNGS = (3, 6, 12)
 
 
@@ -105,6 +106,16 @@ WRONG = {
 def test_impossible_keys_of_auto_are_refused(search: str, refuse: Refuse) -> None:
     (line,) = refuse(study_text(SPACE, search=search))
     assert has_parts(line, WRONG[search]), line
+
+
+@pytest.mark.parametrize("search", [f"{AUTO.replace('12', '5')}\nreduction_factor = 2", f"{GP}\nreduction_factor = 2"])
+def test_no_remedy_is_named_that_something_else_in_the_study_refuses(search: str, refuse: Refuse, read: Read) -> None:
+    several = f'{study_text(SPACE, search=search)}[objective]\nmetrics = ["val_accuracy", "parameters"]'
+    for text in (several, study_text(f'{SPACE}\n[stopping]\nrule = "median"', search=search)):
+        (line,) = refuse(text)
+        assert has_parts(line, "search.reduction_factor: 2 … remove it"), line
+        assert ", or " not in line
+        read(text.replace("\nreduction_factor = 2", ""))
 
 
 def test_the_remedies_of_refused_keys_work(read: Read) -> None:
