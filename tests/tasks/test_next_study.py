@@ -42,6 +42,7 @@ peak = { low = 1e-4, high = 1e-1, scale = "log" }  # the rate
 
 # the budget
 [search]
+method = "random"
 trials = 40
 epochs = 20
 

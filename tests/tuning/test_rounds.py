@@ -84,7 +84,13 @@ def test_rounds_of_full_trainings_are_filled_up_and_those_with_rungs_stay_as_the
     assert can_extend(longer(rungs, 32), longer(rungs, 40))
     assert not can_extend(longer(rungs, 40), longer(rungs, 64))
     assert can_extend(longer(rungs, 40), extended(rungs, 40, 64))
-    assert [(each.first, each.trials) for each in extended(rungs, 40, 64)] == [(0, 16), (16, 16), (32, 8), (40, 16), (56, 8)]
+    assert [(each.first, each.trials) for each in extended(rungs, 40, 64)] == [
+        (0, 16),
+        (16, 16),
+        (32, 8),
+        (40, 16),
+        (56, 8),
+    ]
     flat = read(study_text(SPACE))
     assert can_extend(longer(flat, 4), longer(flat, 9))
 
@@ -99,7 +105,9 @@ def test_a_sweep_with_rungs_keeps_its_rounds_however_often_it_is_extended(length
         before, after = extended(study, *lengths[:count]), extended(study, *lengths[: count + 1])
         assert can_extend(before, after) == (lengths[count] >= lengths[count - 1])
         assert sum(each.trials for each in after) == lengths[count]
-        assert [each.first for each in after] == [sum(bracket.trials for bracket in after[:n]) for n in range(len(after))]
+        assert [each.first for each in after] == [
+            sum(bracket.trials for bracket in after[:n]) for n in range(len(after))
+        ]
     assert extended(study, 8, 24, 40) == extended(study, 40)
 
 

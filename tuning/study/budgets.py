@@ -1,6 +1,6 @@
 """Budgets as data: the number of trials, the epochs of each rung, and the trials that enter the next rung."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 
 from nightune.tuning.analysis.leaderboard import leaderboard
@@ -69,17 +69,19 @@ def trial_count(brackets: Iterable[Bracket]) -> int:
     return sum(bracket.trials for bracket in brackets)
 
 
-def most_that_begin_alike(brackets: Iterable[Bracket]) -> tuple[int, frozenset[int]]:
-    """Return the epochs of the first rung that most trials enter, the earliest of equal ones, and their numbers.
+def most_that_begin_alike(brackets: Iterable[Bracket], known: Collection[int]) -> tuple[int, frozenset[int]]:
+    """Return the epochs of the first rung that most known trials enter, the earliest of equal ones, and their numbers.
 
     Their objectives there are comparable: none of them was dropped before. The first round of `auto` may begin later
-    than the others.
+    than the others. 0 without any; a search that ends early knows a part of its trials.
     """
     entered: dict[int, set[int]] = {}
     for bracket in brackets:
-        entered.setdefault(bracket.rungs[0].epochs, set()).update(_numbers(bracket))
-    epochs = max(entered, key=lambda each: len(entered[each]))
-    return epochs, frozenset(entered[epochs])
+        entered.setdefault(bracket.rungs[0].epochs, set()).update(
+            number for number in _numbers(bracket) if number in known
+        )
+    epochs = max(entered, key=lambda each: len(entered[each]), default=0)
+    return epochs, frozenset(entered.get(epochs, ()))
 
 
 def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:

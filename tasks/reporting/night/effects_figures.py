@@ -19,7 +19,7 @@ from nightune.tasks.reporting.night.figures import (
     tooltips,
     values,
 )
-from nightune.tasks.reporting.night.measure import SPACE, Ends, Spec
+from nightune.tasks.reporting.night.measure import SPACE, Spec
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.effects import GRID, Effect
 from nightune.tuning.analysis.value_text import value_text
@@ -64,10 +64,10 @@ def importance(effects: Sequence[Effect]) -> Spec:
     return spec | {"padding": {"left": 0, "right": 44, "top": 0, "bottom": 0}}
 
 
-def isolation(night: Night, effect: Effect, reach: Ends) -> Spec:
-    """Return the scores along a dimension: each trial, and what is expected with all others averaged out."""
-    m, ends = night.measure, night.measure.ends(reach, 0.08)
-    y = field("drawn", scale=m.scale(ends), axis=m.axis(ends, is_small=True))
+def isolation(night: Night, effect: Effect) -> Spec:
+    """Return the compared scores along a dimension: each trial, and what is expected with all others averaged out."""
+    m, ends = night.measure, night.measure.ends(night.compared_reach, 0.08)
+    y = field("compared", scale=m.scale(ends), axis=m.axis(ends, is_small=True))
     x, rows, marks = (
         _along_options(night, effect) if isinstance(effect.dimension.domain, Choice) else _along(night, effect)
     )
@@ -82,7 +82,7 @@ def isolation(night: Night, effect: Effect, reach: Ends) -> Spec:
             "y": y,
             "color": {"condition": {"test": "datum.kind == 'winner'", "value": ACCENT}, "value": DOT},
             "size": {"condition": {"test": "datum.kind == 'winner'", "value": 90}, "value": 24},
-            "tooltip": tooltips(m),
+            "tooltip": tooltips(m, night.after_epochs),
         },
     }
     around = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, **more}
