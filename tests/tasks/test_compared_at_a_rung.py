@@ -46,7 +46,7 @@ def test_all_trials_are_compared_at_their_first_rung(halved: Night) -> None:
         (each.name, each.matters) for each in whole.effects
     ][:2]
     assert AFTER in mattered_heading(halved)
-    assert f"60 of 60 trials {AFTER}" in compared_note(halved)
+    assert f"all 60 trials {AFTER}" in compared_note(halved)
 
 
 def test_a_trial_whose_objective_there_is_not_known_is_left_out_and_no_other_epochs_stand_for_it(

@@ -164,9 +164,10 @@ def _calibration(held: Beliefs, count: int) -> str:
 
 
 def _epochs(held: Beliefs) -> str:
-    """Return the epochs of the expectations, which later rounds may have of a later rung: `3 or 7 epochs`."""
+    """Return the epochs of the expectations, which later rounds may have of a later rung: `3, 7 or 15 epochs`."""
     epochs = sorted({each.expected.epochs for each in held.predictions})
-    return f"{' or '.join(map(str, epochs))} {'epoch' if epochs == [1] else 'epochs'}"
+    *others, last = map(str, epochs)
+    return f"{', '.join(others)} or {last} epochs" if others else counted(epochs[0], "epoch")
 
 
 def _range(expected: Expectation, text: Text, reach: Text | None) -> str:

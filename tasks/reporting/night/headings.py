@@ -77,10 +77,10 @@ def compared_note(night: Night) -> str:
     if not night.compared_epochs:
         return ""
     compared = {each.trial.number for each in night.compared}
-    said = (
-        f"Compared are {len(compared)} of {len(night.results)} trials{night.after_epochs}, at the first rung of most, "
-    )
-    said += "before any of them was dropped. What acts late, as schedules and penalties do, shows less there."
+    count, of_all = len(compared), len(night.results)
+    many = f"all {count} trials" if count == of_all else f"{count} of {of_all} trials"
+    said = f"Compared are {many}{night.after_epochs}, at their first rung, before any of them was dropped. "
+    said += "What acts late, as schedules and penalties do, shows less there."
     if night.winner is None or night.winner.trial.number in compared:
         return said
     return f"{said} Trial {night.winner.trial.number}, which leads, had no rung there."
