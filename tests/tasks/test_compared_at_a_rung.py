@@ -94,6 +94,7 @@ def test_the_page_says_after_how_many_epochs_trials_are_compared(halved: Night) 
     assert "Trained in full" in text
     assert page.json["specs"]["ablation-default"]["layer"][3]["data"]["values"] == []  # no ring of other epochs
     assert "it had" in text
+    assert page.json["specs"]["importance"]["layer"][0]["encoding"]["x"]["axis"]["title"].endswith(AFTER)
     assert page.json["parallel-data"]["axes"][0]["name"].endswith(AFTER)
 
 

@@ -32,8 +32,11 @@ MOST_IN_LINE, NAMES_WIDTH, NAME_HEIGHT = 3, 240, 20  # options, and pixels of th
 POINTS = 64  # of the line along a range
 
 
-def importance(effects: Sequence[Effect]) -> Spec:
-    """Return the shares of the variance as bars, with 80 % intervals; names stand above them, for narrow pages."""
+def importance(effects: Sequence[Effect], after: str = "") -> Spec:
+    """Return the shares of the variance as bars, with 80 % intervals; names stand above them, for narrow pages.
+
+    `after` are the epochs at which trials are compared, in words.
+    """
     rows = [
         {
             "name": each.name,
@@ -48,7 +51,7 @@ def importance(effects: Sequence[Effect]) -> Spec:
         for each in effects
     ]
     top = max(10.0, 1.02 * max(100 * each.share_high for each in effects))
-    axis: Spec = {"title": "share of the differences between trials", "labelExpr": f"datum.label + '{SPACE}%'"}
+    axis: Spec = {"title": f"share of the differences between trials{after}", "labelExpr": f"datum.label + '{SPACE}%'"}
     axis |= {"tickCount": 5, "grid": True, "domain": False, "ticks": False}
     x = field("share", scale={"domain": [0, top], "nice": False}, axis=axis)
     y = field("name", "nominal", sort=[row["name"] for row in rows], axis=None)

@@ -205,7 +205,7 @@ def _figures(night: Night) -> dict[str, Spec]:
         specs["finalists"] = finalists(night)
     bars = [each for each in night.effects if each.share >= headings.SMALL_BAR]
     if bars:
-        specs["importance"] = importance(bars)
+        specs["importance"] = importance(bars, night.after_epochs)
         specs |= {f"along-{number}": isolation(night, each) for number, each in enumerate(night.effects)}
     return specs
 
