@@ -20,7 +20,7 @@ from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_othe
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, latest_sweep, open_sweep
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.budgets import FIRST_ROUND, ROUND, can_extend, has_first_round
+from nightune.tuning.study.budgets import FIRST_ROUND, can_extend, has_first_round
 from nightune.tuning.study.ends import has_room
 from nightune.tuning.study.study import Study
 
@@ -43,7 +43,8 @@ def choose_sweep(
         _say_why_next(study, standing, fresh, bool(changed))
         if standing is None:
             _say_of_earlier_default(store, study, data)
-        study = study.model_copy(update={"repeats_points": False, "first_round": FIRST_ROUND})
+        layout = {"repeats_points": False, "first_round": FIRST_ROUND, "earlier_lengths": ()}
+        study = study.model_copy(update=layout)
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
         resumes = not (changed and has_ended)
@@ -121,9 +122,10 @@ def _standing(store: Store, study: Study, data: PreparedData, fresh: bool) -> tu
     if study.search.trials in other.earlier_lengths:
         logger.info("%s has been extended to %d trials", other.id, other.asked_trials)
         return other, study.with_trials(other.asked_trials)
-    reason = _why_not(study, other)
+    longer = study.model_copy(update={"earlier_lengths": other.lengths})
+    reason = _why_not(longer, other)
     if not reason:
-        return other, study
+        return other, longer
     numbers = (other.asked_trials, study.search.trials)
     logger.warning("%s, of %d trials, is not extended to %s: %s; a new sweep begins", other.id, *numbers, reason)
     return None, study
@@ -161,7 +163,7 @@ def _why_not(study: Study, sweep: Sweep) -> str:
     if (study.search.trials or 0) < sweep.asked_trials:
         return "a sweep is not shortened"
     if not can_extend(study.with_trials(sweep.asked_trials).brackets, study.brackets):
-        return f"the rungs of its method depend on the number of trials{_extended_from(study)}"
+        return f"{study.search.method} ranks all its trials at each rung, and would have dropped others of more"
     if sweep.is_settled:
         return "its winner is confirmed among these trials"
     if sweep.ended_by and not _continues(study, sweep):
@@ -169,12 +171,6 @@ def _why_not(study: Study, sweep: Sweep) -> str:
     if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):
         return f"some of the trials are trained only by fit, and a sweep keeps its engine {sweep.engine}"
     return ""
-
-
-def _extended_from(study: Study) -> str:
-    """Say the first numbers of trials at which a round is whole, so that others may follow; empty without rounds."""
-    whole = [bracket.first for bracket in study.with_trials(4 * ROUND).brackets[1:4]]
-    return f"; it is extended from {', '.join(map(str, whole))} … trials" if whole else ""
 
 
 def _continues(study: Study, sweep: Sweep) -> bool:

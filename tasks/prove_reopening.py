@@ -23,13 +23,14 @@ from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.midpoint import highest_point, lowest_point, middle_point
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Value
-from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX
+from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX, counted
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset
     from nightune.models.training.rebuilding import Rebuilding
 
 NOTHING: Mapping[str, Value] = MappingProxyType({})
+NO_NUMBER = "look for a division by 0, or a logarithm or root of a number below 0, and keep its argument above 0"
 SEED = 17  # of the models here; the fresh process has another one, so that values outside the weights differ
 
 
@@ -51,7 +52,10 @@ def prove_reopening(study: Study, dataset: "Dataset", architectures: Sequence[st
 
 
 def _problem(study: Study, dataset: "Dataset", architecture: str) -> str:
-    """Return why a version of an architecture does not open alone; empty if it does, or has no own code."""
+    """Return why a version of an architecture does not open alone; empty if it does, or has no own code.
+
+    Where outputs are NaN, which no version may answer, that is why.
+    """
     from nightune.models.networks.own_code import has_own_code  # noqa: PLC0415 - Keras
     from nightune.models.training.rebuilding import learn_rebuilding  # noqa: PLC0415 - Keras
 
@@ -64,7 +68,12 @@ def _problem(study: Study, dataset: "Dataset", architecture: str) -> str:
         version = _write_version(rebuilding, model, dataset, Path(name))
         raw = dataset.raw_example
         predictor = Predictor(model, dataset.preprocessing, dataset.description)
-        problem = problem_alone(version, raw, predictor.outputs(predictor.inputs(raw)), rebuilding.left_out)
+        outputs = predictor.outputs(predictor.inputs(raw))
+        if undefined := int(np.isnan(outputs).any(axis=1).sum()):
+            return (
+                f"its output is NaN for {undefined} of {counted(len(outputs), 'row')} before any training; {NO_NUMBER}"
+            )
+        problem = problem_alone(version, raw, outputs, rebuilding.left_out)
     if problem is None:
         return ""
     said = f"a version of this model does not open by itself: {problem.said}"

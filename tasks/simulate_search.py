@@ -193,7 +193,8 @@ def _recordings(store: Store, question: Question, results: Iterable[TrialResult]
         point = point_of(question.space, {**silent_defaults(), **result.trial.params})
         if point is not None:
             is_whole = result.status is Status.COMPLETED
-            yield Recording(point, _curve(store, question.metric, result), result.seconds, is_whole)
+            is_dropped = result.status is Status.NOT_PROMOTED
+            yield Recording(point, _curve(store, question.metric, result), result.seconds, is_whole, is_dropped)
 
 
 def _curve(store: Store, metric: str, result: TrialResult) -> tuple[float, ...]:

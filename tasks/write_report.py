@@ -1,6 +1,5 @@
 """Complete a sweep with its leaderboard."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from nightune.models.data.storage import preprocessing_files
@@ -17,15 +16,14 @@ from nightune.tasks.tracking.sweeps.importances import write_importance
 from nightune.tasks.tracking.sweeps.shared_views import write_view
 from nightune.tasks.tracking.sweeps.sweeps import finish_sweep
 from nightune.tasks.tracking.trials.costs import record_costs
+from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.results import record_front, record_results
-from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.importance import WhatMattered, what_mattered
 from nightune.tuning.study.budgets import most_that_begin_alike
 from nightune.tuning.study.rounds import as_settled
-from nightune.tuning.trial import TrialResult
 
 
 @step
@@ -58,13 +56,9 @@ def write_report(setting: Setting) -> SweepReport:
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
     """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin alike."""
     study = setting.study
-    epochs, numbers = most_that_begin_alike(as_settled(study.brackets, dict(setting.sweep.first_rungs)))
-    results = _results_at(setting, epochs)
-    comparable = [each for each in results if each.trial.number in numbers]
-    return what_mattered(study.space, comparable, setting.sweep.direction, study.seed)
-
-
-def _results_at(setting: Setting, epochs: int) -> Iterable[TrialResult]:
-    if setting.known is None:
-        return rung_results(setting.store, setting.sweep, epochs).values()
-    return setting.known.results_at(epochs).values()
+    known = setting.known or KnownTrials(setting.store, setting.sweep)
+    trained = {each.trial.number for each in known.results()}
+    epochs, numbers = most_that_begin_alike(as_settled(study.brackets, dict(setting.sweep.first_rungs)), trained)
+    results = [each for each in known.results_at(epochs).values() if each.trial.number in numbers]
+    found = what_mattered(study.space, results, setting.sweep.direction, study.seed)
+    return replace(found, epochs=epochs) if 0 < epochs < study.search.epochs else found

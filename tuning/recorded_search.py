@@ -36,12 +36,14 @@ class Recording:
     """A finished trial: its point, its objective by epoch, and the seconds of its training.
 
     `is_whole` is False if it was stopped, dropped or failed before its last epoch: what would have followed is unknown.
+    `is_dropped` if its search dropped it at a rung, where another method may have trained it on.
     """
 
     point: Params
     curve: tuple[float, ...]
     seconds: float
     is_whole: bool
+    is_dropped: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,16 +153,26 @@ def left_out(pool: Pool) -> list[str]:
 
 def limits_of(pool: Pool) -> list[str]:
     """Say what the pool limits, one sentence each."""
-    points, cut = len(pool.by_point), sum(not each.is_whole for each in pool.recordings)
-    found = [f"{points} recorded points: a method chooses among these, and the best of them has regret 0"]
+    points, cut = len(pool.by_point), sum(not (each.is_whole or each.is_dropped) for each in pool.recordings)
+    found = [*_of_dropped(pool)]
+    found += [f"{points} recorded points: a method chooses among these, and the best of them has regret 0"]
     found += left_out(pool)
     if points < FEWEST:
         found.append(f"fewer than {FEWEST}: a model has at most one round to propose, of what is left")
     if cut:
-        trials = f"{cut} of {len(pool.recordings)} trials ended before their last epoch (stopped, dropped or failed)"
+        trials = f"{cut} of {len(pool.recordings)} trials ended before their last epoch (stopped or failed)"
         found.append(f"{trials}: what they would have reached is unknown, and they count as they ended")
     found.append("one training of each point, mostly: its luck is part of the best")
     return found
+
+
+def _of_dropped(pool: Pool) -> Iterator[str]:
+    """Say that trials were dropped at rungs, and what would be a fair comparison."""
+    dropped = sum(each.is_dropped for each in pool.recordings)
+    if dropped:
+        said = f"no fair comparison: {dropped} of {len(pool.recordings)} trials were dropped at a rung, and what they"
+        remedy = f'a fair one needs a sweep with method = "random" in [search], of {FEWEST} trials or more'
+        yield f"{said} would have reached in full is unknown, for methods that train them on, too; {remedy}"
 
 
 def fits(pool: Pool, method: str) -> bool:

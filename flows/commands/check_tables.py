@@ -159,7 +159,8 @@ def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
     if not check.is_proposing:
         return []
     first, begun = check.brackets[0][0]["trials"], 0 if check.start is None else int(str(check.start["points"]))
-    drawn = f"trials {begun} to {first - 1} are drawn at random, the others" if begun < first else "the others are"
+    few = f"trial {begun} is" if first - begun == 1 else f"trials {begun} to {first - 1} are"
+    drawn = f"{few} drawn at random, the others" if begun < first else "the others are"
     text = f"{drawn} proposed in {counted(len(check.brackets) - 1, 'round')}"
     return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
 

@@ -16,7 +16,7 @@ from nightune.tuning.analysis.front import NOT_COMPUTED
 from nightune.tuning.analysis.importance import by_importance
 from nightune.tuning.search.population import changes_of, values_of
 from nightune.tuning.trial import Params, Status, Trial, TrialResult, Value
-from nightune.vocabulary import CHANGES
+from nightune.vocabulary import CHANGES, counted
 
 SHOWN_ROWS = 10
 GAP = 2  # columns between two columns of the table
@@ -48,6 +48,10 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         console.print(Text(f"No room for {', '.join(left_out)}: widen the terminal, or use --json."))
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
+    dropped = sum(each.status is Status.NOT_PROMOTED for each in report.results)
+    if dropped and not report.sweep.is_population:
+        trials = counted(len(report.results), "trial")
+        console.print(f"{dropped} of {trials} ended at a rung: their scores are of fewer epochs.", soft_wrap=True)
     if report.sweep.ended_by:
         console.print(Text(f"The search ended by search.{report.sweep.ended_by}."), soft_wrap=True)
     for line in _marks(report):

@@ -18,7 +18,7 @@ from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
 from nightune.tuning.analysis.metric_values import MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
-from nightune.vocabulary import metric_limits
+from nightune.vocabulary import counted, metric_limits
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -66,7 +66,8 @@ def print_importance(console: Console, report: SweepReport) -> None:
     if all(each.share is None for each in mattered.dimensions):
         console.print(Text(explained_text(mattered)), soft_wrap=True)
         return
-    table = plain_table(f"what mattered · {report.sweep.metric}")
+    after = f" after {counted(mattered.epochs, 'epoch')}" if mattered.epochs else ""
+    table = plain_table(f"what mattered · {report.sweep.metric}{after}")
     table.add_column("parameter")
     table.add_column("share", justify="right", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
@@ -78,6 +79,7 @@ def print_importance(console: Console, report: SweepReport) -> None:
         table.add_row(Text(each.name), share, str(each.trials), *([Text(each.better)] if has_better else []))
     print_table(console, table)
     said = " Better: by the median of its trials." if has_better else ""
+    said += f" Trials are compared{after}, before any was dropped: what acts late shows less." if after else ""
     console.print(Text(f"{explained_text(mattered)}{said}"), soft_wrap=True)
     for edge in mattered.edges:
         console.print(Text(edge_text(edge), style="yellow"), soft_wrap=True)

@@ -117,14 +117,11 @@ class Key:
         return None  # heads that the table does not name have the weight 1
 
     def _changes_problem(self, value: object) -> str | None:
-        """Check epochs, names and numbers. The bounds of a number are those of its own key, as the recipe has them."""
+        """Name all wrong epochs, names and numbers. The bounds of a number are those of its own key in the recipe."""
         if not isinstance(value, Mapping) or not value:
             return None if value in self.options else f"{value!r} is not a table of epochs and values"
-        for epoch, table in value.items():
-            problem = _change_problem(epoch, table)
-            if problem:
-                return f"{epoch}: {problem}"
-        return None
+        found = (f"{epoch}: {problem}" for epoch, table in value.items() if (problem := _change_problem(epoch, table)))
+        return "; ".join(found) or None
 
     def _list_problem(self, value: object) -> str | None:
         if not isinstance(value, list | tuple) or not value:
@@ -192,7 +189,7 @@ def _change_problem(epoch: object, table: object) -> str | None:
     if twice := name_given_twice(table):
         return f"{twice} is given twice; keep one"
     problems = (_changed_value_problem(name, value) for name, value in flat_table(table).items())
-    return next((problem for problem in problems if problem), None)
+    return "; ".join(filter(None, problems)) or None
 
 
 def _changed_value_problem(name: str, value: object) -> str | None:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from nightune.tuning.trial import UNRANKED, Bracket, Rung, Status, TrialResult
+from nightune.vocabulary import counted
 
 logger = logging.getLogger("nightune")
 
@@ -80,25 +81,30 @@ def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
     """Announce the number of trials of a rung, if its bracket has several rungs."""
     if len(bracket.rungs) > 1:
         place = 1 + bracket.rungs.index(rung)
-        trials = "1 trial" if entrants == 1 else f"{entrants} trials"
-        logger.info("rung %d of %d · %s to epoch %d", place, len(bracket.rungs), trials, rung.epochs)
+        text = "rung %d of %d · %s to epoch %d"
+        logger.info(text, place, len(bracket.rungs), counted(entrants, "trial"), rung.epochs)
 
 
 def announce_round(bracket: Bracket, results: int) -> None:
     """Announce the trials that a model proposes from the results before."""
-    last = bracket.first + bracket.trials - 1
-    logger.info("trials %d to %d · proposed from the results of %d trials", bracket.first, last, results)
+    logger.info("%s · proposed from the results of %s", _trials_of(bracket), counted(results, "trial"))
 
 
 def announce_first_rung(planned: Bracket, bracket: Bracket, is_new: bool) -> None:
     """Announce a round that leaves out first rungs; with the trainings left out if that was not known at the start."""
     before, after = planned.rungs[0].epochs, bracket.rungs[0].epochs
     if after > before:
-        last = bracket.first + bracket.trials - 1
-        text = "trials %d to %d · train to epoch %d at first, not %d: ranks there do not predict later ones"
+        verb = "trains" if bracket.trials == 1 else "train"
+        text = f"%s · {verb} to epoch %d at first, not %d: ranks there do not predict later ones"
         left_out = sum(rung.trials for rung in planned.rungs) - sum(rung.trials for rung in bracket.rungs)
         extra = {"news": RungsLeftOut(left_out)} if is_new else None
-        logger.info(text, bracket.first, last, after, before, extra=extra)
+        logger.info(text, _trials_of(bracket), after, before, extra=extra)
+
+
+def _trials_of(bracket: Bracket) -> str:
+    """Return `trials 8 to 23`, or `trial 24`."""
+    last = bracket.first + bracket.trials - 1
+    return f"trials {bracket.first} to {last}" if bracket.trials > 1 else f"trial {last}"
 
 
 def announce_epoch(news: EpochEnded) -> None:

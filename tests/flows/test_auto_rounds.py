@@ -49,6 +49,25 @@ def test_rungs_that_predict_nothing_are_left_out_also_after_a_stop(
     assert trained(tune(rounds)) == trained(report)
 
 
+def test_a_sweep_with_rungs_is_extended_from_any_number_of_trials_also_after_a_stop(
+    rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightune.tuning.search.rung_agreement.rank_correlation", lambda pairs: 1.0)
+    first = tune(rounds, trials=3)
+    assert sorted(epochs for _, epochs in trained(first).values()) == [2, 4, 4]  # the third is a round of its own
+    with monkeypatch.context() as patch:
+        interrupt_after_trainings(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(rounds, trials=6)
+    report = tune(rounds, trials=6)
+    assert (report.sweep.id, report.sweep.earlier_lengths) == (first.sweep.id, (3,))
+    after = trained(report)
+    assert {number: after[number] for number in range(3)} == trained(first)
+    assert [sorted(after[number][1] for number in each) for each in ((3, 4), (5,))] == [[2, 4], [4]]
+    assert trained(tune(rounds, trials=6)) == after
+    assert len(all_sweeps(open_store(store_root), "flowers")) == 1
+
+
 @pytest.mark.parametrize("trainings", [None, 3], ids=["complete", "interrupted"])
 def test_a_sweep_without_the_tag_of_its_first_round_keeps_a_round_of_16(
     trainings: int | None, small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch

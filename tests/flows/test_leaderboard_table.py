@@ -53,6 +53,14 @@ def test_no_line_of_the_table_is_wider_than_the_terminal(width: int) -> None:
     assert max(len(line.rstrip()) for line in table) <= width
 
 
+def test_trials_that_a_rung_dropped_are_counted_apart_from_failures() -> None:
+    halted = replace(REPORT, results=(*RESULTS[:2], trial(0, 0.8, Status.NOT_PROMOTED), RESULTS[3]))
+    assert any(line.startswith("1 of 4 trials ended at a rung") for line in printed(halted))
+    assert not any("rung" in line for line in printed())
+    population = replace(halted, sweep=replace(SWEEP, method="pbt"))
+    assert not any("ended at a rung" in line for line in printed(population))
+
+
 def test_eighty_columns_have_the_four_params_that_mattered_most() -> None:
     assert REPORT.by_importance[:2] == ["weight_decay.strength", "optimizer"]
     row = next(line for line in printed() if "0.9700" in line)

@@ -15,6 +15,7 @@ from nightune.tasks.reporting.events import (
     announce_epoch,
     announce_first_rung,
     announce_promotion,
+    announce_round,
     announce_sweep,
     announce_trial,
 )
@@ -85,6 +86,14 @@ def test_a_search_that_an_hour_ends_shows_its_time_so_far(shown: SweepProgress) 
     assert "0/?" in line
     assert "0:00:00 so far" in line
     assert "left" not in line
+
+
+def test_a_round_of_one_trial_is_named_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "nightune"):
+        announce_round(Bracket((Rung(1, 6),), 8), 8)
+        announce_round(Bracket((Rung(2, 6),), 8), 1)
+    assert [each.getMessage().partition(" ·")[0] for each in caplog.records] == ["trial 8", "trials 8 to 9"]
+    assert caplog.records[1].getMessage().endswith("1 trial")
 
 
 def test_rungs_that_a_round_leaves_out_are_no_longer_to_come(shown: SweepProgress) -> None:

@@ -155,6 +155,15 @@ def test_changes_that_cannot_be_trained_are_refused(changes: Any, more: dict[str
         read_recipe(PLAIN | more | {"training.changes": changes})
 
 
+def test_all_contradictions_of_changes_are_named_at_once() -> None:
+    changes = {"2": {"learning_rate.peak": 0.1, "model.dropout": 0.0}, "4": {"model.dropout": 0.0}}
+    with pytest.raises(ValueError, match="sets its own rate") as refusal:
+        read_recipe(PLAIN | {"optimizer": "prodigy", "training.changes": changes})
+    said = str(refusal.value)
+    assert said.startswith("training.changes: ")
+    assert ("2: model.dropout" in said, "4: model.dropout" in said) == (True, True)
+
+
 OF_DROPOUT = """
 import keras
 

@@ -52,9 +52,7 @@ def test_more_trials_extend_the_sweep_and_keep_its_first_ones(chooser: Chooser) 
     assert sweep_content(chooser.store, longer)["search"]["trials"] == 9
 
 
-def test_rounds_of_full_trainings_are_extended_and_those_with_rungs_begin_a_new_sweep(
-    chooser: Chooser, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rounds_of_full_trainings_are_extended_and_so_are_those_with_rungs(chooser: Chooser) -> None:
     chooser.path.write_text(SMALL_STUDY.replace('"random"', '"gp"'))
     first, _ = chooser.finished(trials=20)
     longer, _ = chooser.finished(trials=40)
@@ -62,22 +60,25 @@ def test_rounds_of_full_trainings_are_extended_and_those_with_rungs_begin_a_new_
     chooser.path.write_text(SMALL_STUDY.replace('"random"', '"gp"\nsmallest_epochs = 1'))
     whole, _ = chooser.finished(trials=16)
     assert chooser.finished(trials=20)[0].id == whole.id
-    assert chooser.choose(trials=40)[0].number > whole.number
-    assert "the rungs of its method" in caplog.text
-    assert "extended from 16, 32, 48 …" in caplog.text
+    longer, study = chooser.choose(trials=40)
+    assert longer.id == whole.id
+    assert [(each.first, each.trials) for each in study.brackets] == [(0, 16), (16, 4), (20, 16), (36, 4)]
 
 
-def test_a_study_without_a_method_says_from_which_numbers_of_trials_it_is_extended(
-    chooser: Chooser, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_study_without_a_method_is_extended_from_any_number_of_trials(chooser: Chooser) -> None:
     chooser.path.write_text(SMALL_STUDY.replace('method = "random"', "").replace("epochs = 2", "epochs = 6"))
     whole, _ = chooser.finished(trials=8)
     longer, study = chooser.finished(trials=24)
     assert (longer.id, study.search.has_rungs) == (whole.id, True)
-    assert chooser.finished(trials=40)[0].id == whole.id
-    assert chooser.finished(trials=50)[0].id == whole.id
-    assert chooser.choose(trials=60)[0].number > whole.number
-    assert "from 8, 24, 40 …" in caplog.text
+    assert chooser.finished(trials=30)[0].id == whole.id
+    again, study = chooser.choose(trials=60)
+    rounds = [(0, 8), (8, 16), (24, 6), (30, 16), (46, 14)]
+    assert (again.id, [(each.first, each.trials) for each in study.brackets]) == (whole.id, rounds)
+    resumed, study = chooser.choose(trials=24)
+    assert (resumed.earlier_lengths, study.brackets[-1].first, study.trial_count) == ((8, 24, 30), 46, 60)
+    finish_sweep(chooser.store, resumed, "", [])
+    next_one, study = chooser.choose(trials=60, fresh=True)
+    assert (next_one.number, [each.first for each in study.brackets]) == (1, [0, 8, 24, 40, 56])
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
@@ -109,7 +110,7 @@ def halving(chooser: Chooser, sweep: Sweep) -> None:
     ("change", "trials", "reason"),
     [
         (confirmed, 9, "its winner is confirmed"),
-        (halving, 9, "the rungs of its method"),
+        (halving, 9, "successive_halving ranks all"),
         (lambda *_: None, 3, "a sweep is not shortened"),
     ],
 )

@@ -91,7 +91,7 @@ def test_figures_have_the_numbers_of_the_effects_and_of_the_trials(subject: Nigh
         options = CONTENT["space"]["model.kind"]["domain"]["options"]
         assert is_same(options[round(row[kind])], params["model.kind"])
     for effect in subject.effects:
-        layers = isolation(subject, effect, reach)["layer"]
+        layers = isolation(subject, effect)["layer"]
         line = layers[2]["data"]["values"]
         assert all(row["low"] <= row["middle"] <= row["high"] for row in line)
         assert len(line) in (3, 64)
@@ -114,8 +114,7 @@ def test_the_page_draws_each_dimension_and_runs_no_text_of_a_user(subject: Night
 def test_vega_lite_accepts_the_figures(subject: Night) -> None:
     import vl_convert
 
-    reach = subject.measure.reach([each.objective for each in subject.full])
-    specs = [importance(subject.effects), *(isolation(subject, each, reach) for each in subject.effects)]
+    specs = [importance(subject.effects), *(isolation(subject, each) for each in subject.effects)]
     for spec in specs:
         vl_convert.vegalite_to_vega(json.dumps(spec | {"datasets": {"trials": []}, "width": 300}), vl_version="6.4")
 

@@ -42,6 +42,7 @@ peak = { low = 1e-4, high = 1e-1, scale = "log" }  # the rate
 
 # the budget
 [search]
+method = "random"
 trials = 40
 epochs = 20
 
@@ -100,7 +101,7 @@ def test_the_rules_know_whether_trials_were_dropped_at_rungs(
 ) -> None:
     seen: list[SweepFacts] = []
     monkeypatch.setattr("nightune.tasks.reporting.night.next_steps.next_steps", lambda facts: seen.append(facts) or [])
-    study.write_text(STUDY.replace("[search]\n", f"[search]\n{search}\n"), encoding="utf-8")
+    study.write_text(STUDY.replace('method = "random"', search), encoding="utf-8")
     assert advised(study, by_rate) == []
     assert [each.has_rungs for each in seen] == [has_rungs]
 

@@ -159,6 +159,13 @@ def test_the_example_of_the_docs_opens_alone(tmp_path: Path, section: str, file:
     prove_reopening(study, dataset, architectures(study))
 
 
+def test_outputs_that_are_nan_are_named_as_such(prove: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightune.tasks.prove_reopening.problem_alone", lambda *_: pytest.fail("a process was started"))
+    message = refused(prove, call="ops.log(-ops.ones((1, 4)))")
+    assert "NaN" in message
+    assert "does not open" not in message
+
+
 def test_a_file_by_a_relative_path(prove: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "scale.txt").write_text("2")

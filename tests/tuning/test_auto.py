@@ -2,9 +2,12 @@
 
 import math
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
+from nightune.tasks.load_study import load_study
+from nightune.tuning.errors import StudyError
 from nightune.tuning.search.domains import Range
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.rung_agreement import LEAST_COMPARED, rank_correlation, unreliable_rungs
@@ -18,6 +21,7 @@ from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 
 SPACE = 'learning_rate.peak = { low = 1e-4, high = 0.1, scale = "log" }\nbatch_size.size = { low = 8, high = 64 }'
 AUTO = 'method = "auto"\ntrials = 48\nepochs = 12'
+GP = 'method = "gp"\ntrials = 48\nepochs = 12'
 RUNGS = (3, 6, 12)
 
 
@@ -105,6 +109,21 @@ WRONG = {
 def test_impossible_keys_of_auto_are_refused(search: str, refuse: Refuse) -> None:
     (line,) = refuse(study_text(SPACE, search=search))
     assert has_parts(line, WRONG[search]), line
+
+
+@pytest.mark.parametrize("search", [f"{AUTO.replace('12', '5')}\nreduction_factor = 2", f"{GP}\nreduction_factor = 2"])
+def test_no_remedy_is_named_that_something_else_in_the_study_refuses(search: str, tmp_path: Path) -> None:
+    several = f'{study_text(SPACE, search=search)}[objective]\nmetrics = ["val_accuracy", "parameters"]'
+    for text in (several, study_text(f'{SPACE}\n[stopping]\nrule = "median"', search=search)):
+        path = tmp_path / "flowers.toml"
+        path.write_text(text)
+        with pytest.raises(StudyError) as refusal:
+            load_study(path)
+        (problem,) = refusal.value.problems
+        assert problem.key == "search.reduction_factor"
+        assert problem.message.endswith("remove it")
+        path.write_text(text.replace("\nreduction_factor = 2", ""))
+        assert not load_study(path).search.has_rungs
 
 
 def test_the_remedies_of_refused_keys_work(read: Read) -> None:

@@ -65,6 +65,20 @@ def test_changes_that_do_not_fit_are_refused_with_their_key(tmp_path: Path, chan
     assert word in problem.message
 
 
+def test_all_problems_of_a_table_are_named_at_once(tmp_path: Path) -> None:
+    table = (
+        "{ 1 = { learning_rate.peak = 0.1 }, 3 = { model.units = 4, model.dropout = 2 }, 4 = { model.dropout = 9 } }"
+    )
+    with pytest.raises(StudyError) as refusal:
+        read(tmp_path, table)
+    (problem,) = refusal.value.problems
+    for part in ("1: not an epoch", "model.units", "3: ", "4: model.dropout"):
+        assert part in problem.message
+    with pytest.raises(StudyError) as refusal:
+        read(tmp_path, "{ 7 = { learning_rate.peak = 0.1 }, 9 = { learning_rate.peak = 0.2 } }")
+    assert "7, 9 are above search.epochs, 6" in refusal.value.problems[0].message
+
+
 @pytest.mark.parametrize(
     ("changes", "space", "key", "word"),
     [

@@ -1,6 +1,7 @@
 """Search methods replayed on recorded trials: they choose among these, and their regret is that from the best."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -92,5 +93,10 @@ def test_the_limits_name_few_trials_and_curves_that_end_early() -> None:
     assert "fewer than 32" in said
     assert "8 of 8 trials ended" in said
     assert len(limits_of(POOL)) == 2
+    dropped = [replace(each, is_dropped=not each.is_whole) for each in POOL.recordings]
+    dropped[0] = replace(dropped[0], is_whole=False, is_dropped=True)
+    first, *_ = limits_of(replace(POOL, recordings=tuple(dropped)))
+    assert first.startswith("no fair comparison: 1 of")
+    assert 'method = "random"' in first
     short = Pool(SPACE, "minimize", 3, few.recordings)
     assert [name for name in METHODS if fits(short, name)] == ["random", "gp", "tpe", "auto"]

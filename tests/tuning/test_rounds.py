@@ -71,15 +71,44 @@ def longer(study: Study, trials: int) -> tuple[Bracket, ...]:
     return study.with_trials(trials).brackets
 
 
-def test_rounds_of_full_trainings_can_be_extended_and_those_with_rungs_by_whole_rounds(read: Read) -> None:
+def extended(study: Study, *lengths: int) -> tuple[Bracket, ...]:
+    return longer(study.model_copy(update={"earlier_lengths": lengths[:-1]}), lengths[-1])
+
+
+def test_rounds_of_full_trainings_are_filled_up_and_those_with_rungs_stay_as_they_are(read: Read) -> None:
     full = read(study_text(SPACE, search=GP))
     assert can_extend(longer(full, 20), longer(full, 60))
     assert not can_extend(longer(full, 40), longer(full, 20))
+    assert extended(full, 20, 60) == longer(full, 60)
     rungs = read(study_text(SPACE, search=f"{GP}\nsmallest_epochs = 3"))
     assert can_extend(longer(rungs, 32), longer(rungs, 40))
     assert not can_extend(longer(rungs, 40), longer(rungs, 64))
+    assert can_extend(longer(rungs, 40), extended(rungs, 40, 64))
+    assert [(each.first, each.trials) for each in extended(rungs, 40, 64)] == [
+        (0, 16),
+        (16, 16),
+        (32, 8),
+        (40, 16),
+        (56, 8),
+    ]
     flat = read(study_text(SPACE))
     assert can_extend(longer(flat, 4), longer(flat, 9))
+
+
+AUTO = "method = 'auto'\ntrials = 40\nepochs = 12"
+
+
+@pytest.mark.parametrize("lengths", [(5, 30), (8, 24, 40), (24, 30, 31, 60), (30, 30, 30), (60, 30)])
+def test_a_sweep_with_rungs_keeps_its_rounds_however_often_it_is_extended(lengths: tuple[int, ...], read: Read) -> None:
+    study = read(study_text(SPACE, search=AUTO))
+    for count in range(1, len(lengths)):
+        before, after = extended(study, *lengths[:count]), extended(study, *lengths[: count + 1])
+        assert can_extend(before, after) == (lengths[count] >= lengths[count - 1])
+        assert sum(each.trials for each in after) == lengths[count]
+        assert [each.first for each in after] == [
+            sum(bracket.trials for bracket in after[:n]) for n in range(len(after))
+        ]
+    assert extended(study, 8, 24, 40) == extended(study, 40)
 
 
 WRONG = {

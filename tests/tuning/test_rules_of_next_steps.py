@@ -64,6 +64,27 @@ def place(params: Params, name: str) -> float:
     return SPACE.by_name[name].domain.under(params).to_unit(params[name])
 
 
+def at_rung(facts: SweepFacts, leads: Callable[[Params], bool]) -> SweepFacts:
+    """The same trials, compared after 3 epochs; the best of them of which this is true is the winner."""
+    winner = next(each for each in facts.ranked if leads(each.trial.params))
+    return replace(facts, at_rung=facts.ranked, compared_epochs=3, winner=winner, has_rungs=True)
+
+
+def test_at_a_rung_the_winner_has_to_agree_and_no_dimension_is_called_idle() -> None:
+    rate = "learning_rate.peak"
+    high = sweep(lambda params, _: place(params, rate))
+    (step,) = fired("range ends", at_rung(high, lambda params: place(params, rate) > 0.8))
+    assert "after 3 epochs" in step.evidence
+    assert fired("range ends", at_rung(high, lambda params: place(params, rate) < 0.7)) == []
+    losing = sweep(lambda params, generator: float(generator.normal() - 9 * (params["optimizer"] == "sgd")))
+    (step,) = fired("losing options", at_rung(losing, lambda params: params["optimizer"] != "sgd"))
+    assert "after 3 epochs" in step.evidence
+    assert fired("losing options", at_rung(losing, lambda params: params["optimizer"] == "sgd")) == []
+    idle = replace(high, effects=effects(SPACE, high.ranked, float, 0))
+    assert fired("idle dimensions", idle)
+    assert fired("idle dimensions", at_rung(idle, lambda _: True)) == []
+
+
 def fired(rule: str, facts: SweepFacts) -> list[Step]:
     return list(RULES[rule](facts))
 

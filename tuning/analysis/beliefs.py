@@ -12,7 +12,7 @@ from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult, Value
-from nightune.vocabulary import sign_of
+from nightune.vocabulary import counted, sign_of
 
 LEAST_COMPARED = 8  # predictions with a result, below which their correlation says nothing
 # By the tag of a trial, how its point was chosen; a model stands as it is named in the study.
@@ -146,7 +146,8 @@ def belief_lines(held: Beliefs, text: Text, reach: Text | None = None) -> list[s
     lines = []
     if held.expected is not None and held.point is not None:
         where = f"the point of trial {held.trial}" if held.trial is not None else f"a new point ({_point(held.point)})"
-        lines.append(f"The search expects {_range(held.expected, text, reach)} at best, at {where}.")
+        best = f"{_range(held.expected, text, reach)} at best after {counted(held.expected.epochs, 'epoch')}"
+        lines.append(f"The search expects {best}, at {where}.")
     if count := len(held.compared):
         known = held.correlation
         lines.append(f"{_calibration(held, count)}{'' if known is None else f'; rank correlation {known:.2f}'}.")
@@ -157,10 +158,18 @@ def _calibration(held: Beliefs, count: int) -> str:
     """Compare with the normal distribution only where no rung has chosen among the trials."""
     one, two = held.within(1), held.within(2)
     if held.is_whole:
-        said = f"Of {count} trials that the model proposed, {one} reached what it expected within one standard"
-        return f"{said} deviation (68%: {0.68 * count:.0f}) and {two} within two (95%: {0.95 * count:.0f})"
-    said = f"{count} of {len(held.predictions)} trials that the model proposed reached the rung of their expectation"
+        said = f"Of {count} trials that the model proposed, {one} reached what it expected after {_epochs(held)} within"
+        return f"{said} one standard deviation (68%: {0.68 * count:.0f}) and {two} within two (95%: {0.95 * count:.0f})"
+    of = f"{count} of {len(held.predictions)} trials that the model proposed"
+    said = f"{of} reached the rung of their expectation, of {_epochs(held)}"
     return f"{said}: {one} of these came within one standard deviation of it and {two} within two"
+
+
+def _epochs(held: Beliefs) -> str:
+    """Return the epochs of the expectations, which later rounds may have of a later rung: `3, 7 or 15 epochs`."""
+    epochs = sorted({each.expected.epochs for each in held.predictions})
+    *others, last = map(str, epochs)
+    return f"{', '.join(others)} or {last} epochs" if others else counted(epochs[0], "epoch")
 
 
 def _range(expected: Expectation, text: Text, reach: Text | None) -> str:

@@ -58,10 +58,14 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class WhatMattered:
-    """The dimensions, by number of active trials, then by share; and the range ends that were hit."""
+    """The dimensions, by number of active trials, then by share; and the range ends that were hit.
+
+    `epochs` are those of the rung at which the trials were compared; None if each was trained in full.
+    """
 
     dimensions: tuple[Importance, ...]
     edges: tuple[Edge, ...]
+    epochs: int | None = None
 
 
 def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction: str, seed: int) -> WhatMattered:

@@ -1,6 +1,6 @@
 """Budgets as data: the number of trials, the epochs of each rung, and the trials that enter the next rung."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 
 from nightune.tuning.analysis.leaderboard import leaderboard
@@ -16,10 +16,15 @@ ROUND = 16  # trials that a model proposes at once
 FIRST_ROUND = 8  # of `auto`, and of a model's search that begins with the portfolio (decision 119)
 
 
-def brackets(search: SearchSection, space: SearchSpace, first_round: int = FIRST_ROUND) -> tuple[Bracket, ...]:
-    """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one."""
+def brackets(
+    search: SearchSection, space: SearchSpace, first_round: int = FIRST_ROUND, earlier_lengths: Sequence[int] = ()
+) -> tuple[Bracket, ...]:
+    """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one.
+
+    `earlier_lengths` are the numbers of trials that a sweep had before each extension: with rungs, a round ends there.
+    """
     if search.ends or search.row.proposer is not None:
-        return _rounds(search, first_round)
+        return _rounds(search, first_round, earlier_lengths)
     return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
 
 
@@ -64,17 +69,19 @@ def trial_count(brackets: Iterable[Bracket]) -> int:
     return sum(bracket.trials for bracket in brackets)
 
 
-def most_that_begin_alike(brackets: Iterable[Bracket]) -> tuple[int, frozenset[int]]:
-    """Return the epochs of the first rung that most trials enter, the earliest of equal ones, and their numbers.
+def most_that_begin_alike(brackets: Iterable[Bracket], known: Collection[int]) -> tuple[int, frozenset[int]]:
+    """Return the epochs of the first rung that most known trials enter, the earliest of equal ones, and their numbers.
 
     Their objectives there are comparable: none of them was dropped before. The first round of `auto` may begin later
-    than the others.
+    than the others. 0 without any; a search that ends early knows a part of its trials.
     """
     entered: dict[int, set[int]] = {}
     for bracket in brackets:
-        entered.setdefault(bracket.rungs[0].epochs, set()).update(_numbers(bracket))
-    epochs = max(entered, key=lambda each: len(entered[each]))
-    return epochs, frozenset(entered[epochs])
+        entered.setdefault(bracket.rungs[0].epochs, set()).update(
+            number for number in _numbers(bracket) if number in known
+        )
+    epochs = max(entered, key=lambda each: len(entered[each]), default=0)
+    return epochs, frozenset(entered.get(epochs, ()))
 
 
 def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
@@ -136,15 +143,20 @@ def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Brac
     return (Bracket(_halving(search, search.trials)),)
 
 
-def _rounds(search: SearchSection, first_round: int) -> tuple[Bracket, ...]:
+def _rounds(search: SearchSection, first_round: int, earlier_lengths: Sequence[int]) -> tuple[Bracket, ...]:
     """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
 
-    Also of a random search that may end early: it then has its first trials, not those of one graph key.
+    Also of a random search that may end early: it then has its first trials, not those of one graph key. The last round
+    of an earlier length keeps its rungs, which depend on its size; without rungs it is filled up.
     """
     assert search.trials is not None
-    begin = min(first_round, ROUND, search.trials) if has_first_round(search) else 0
-    firsts = [*([0] if begin else []), *range(begin, search.trials, ROUND)]
-    sizes = {first: after - first for first, after in pairwise([*firsts, search.trials])}
+    begin = min(first_round, ROUND) if has_first_round(search) else ROUND
+    kept = [each for each in sorted(set(earlier_lengths)) if each < search.trials] if search.has_rungs else []
+    firsts = [0]
+    for end in [*kept, search.trials]:
+        firsts += range(firsts[-1] + (ROUND if firsts[-1] else begin), end, ROUND)
+        firsts += [end]
+    sizes = {first: after - first for first, after in pairwise(firsts)}
     return tuple(
         Bracket(_halving(search, trials) if search.has_rungs else (Rung(trials, search.epochs),), first)
         for first, trials in sizes.items()

@@ -41,8 +41,14 @@ def _reasons(search: SearchSection, objective: Objective, space: SearchSpace) ->
 
 
 def rung_problems(search: SearchSection, objective: Objective | None, space: SearchSpace) -> Iterator[Problem]:
-    """Yield what in a study drops trials, but must not: by one objective, or beside a rule that compares them."""
+    """Yield what in a study drops trials, but must not: by one objective, or beside a rule that compares them.
+
+    And a reduction factor without rungs, which would reduce nothing.
+    """
     remedy = _without_dropping(search)
+    if search.row.drops == "if asked" and search.reduction_factor is not None and not search.has_rungs:
+        has_several = objective is not None and bool(objective.metrics)
+        yield _factor_without_rungs(search, may_have_rungs=not has_several and not _compares_curves(space))
     is_population = search.method == POPULATION
     if search.has_rungs and _compares_curves(space):
         message = f"{COMPARING!r} is not possible with rungs, which already compare trials at equal epochs"
@@ -52,6 +58,23 @@ def rung_problems(search: SearchSection, objective: Objective | None, space: Sea
         dropping = "generations" if is_population else "rungs"
         message = f"{shown(list(objective.metrics))}, but {dropping} drop trials by the first alone"
         yield Problem("objective.metrics", f"{message}; {remedy}")
+
+
+def _factor_without_rungs(search: SearchSection, may_have_rungs: bool) -> Problem:
+    """Say why there are no rungs, and how to have some, unless something else in the study refuses them."""
+    if search.method != "auto":
+        why, or_else = f"without smallest_epochs the method {search.method!r} has no rungs", "add smallest_epochs = 3"
+    elif search.smallest_epochs is not None:
+        why, or_else = f"smallest_epochs, all {search.epochs} epochs, leaves no rungs", "remove smallest_epochs"
+    elif search.reuse:
+        why, or_else = "with reuse all trials are trained in full", "remove reuse"
+    else:
+        why, or_else = (
+            f"{search.epochs} epochs are too few for two rungs",
+            f"set epochs = {search.least_epochs} or more",
+        )
+    remedy = f"remove it, or {or_else}" if may_have_rungs else "remove it"
+    return Problem("search.reduction_factor", f"{search.reduction_factor}, but {why}; {remedy}")
 
 
 def _without_dropping(search: SearchSection) -> str:

@@ -164,31 +164,13 @@ class SearchSection(PopulationKeys):
             yield Clash(("epochs", "total_epochs"), "total_epochs", message)
 
     def _rungless_clashes(self) -> Iterator[Clash]:
-        if self.row.drops == "if asked" and self.reduction_factor is not None:
-            yield self._factor_without_rungs()
-            return
-        if self.method == "auto":
-            return
+        if self.row.drops == "if asked" and (self.method == "auto" or self.reduction_factor is not None):
+            return  # whether that can have rungs depends on the whole study (full_trainings.py)
         for name in OF_RUNGS:
             if getattr(self, name) is not None:
                 message = f"{getattr(self, name)} is read only by methods with rungs; remove it"
                 message = f"{message} ({listing(MAY_HAVE_RUNGS)})"
                 yield Clash(("method", name), name, message)
-
-    def _factor_without_rungs(self) -> Clash:
-        if self.method != "auto":
-            why, or_else = f"without smallest_epochs the method {self.method!r} has no rungs", "add smallest_epochs = 3"
-        elif self.smallest_epochs is not None:
-            why, or_else = f"smallest_epochs, all {self.epochs} epochs, leaves no rungs", "remove smallest_epochs"
-        elif self.reuse:
-            why, or_else = "with reuse all trials are trained in full", "remove reuse"
-        else:
-            why, or_else = (
-                f"{self.epochs} epochs are too few for two rungs",
-                f"set epochs = {self.least_epochs} or more",
-            )
-        fields = ("method", "epochs", "reduction_factor", "smallest_epochs", "reuse")
-        return Clash(fields, "reduction_factor", f"{self.reduction_factor}, but {why}; remove it, or {or_else}")
 
     def _rung_clashes(self) -> Iterator[Clash]:
         needed = self.least_epochs

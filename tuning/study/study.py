@@ -77,6 +77,7 @@ class Study(BaseModel):
     promotion: PromotionSection = PromotionSection()
     repeats_points: bool = False  # draws points anew, as sweeps of earlier versions did in spaces of few points
     first_round: int = FIRST_ROUND  # trials, where the first round has a size of its own; sweeps keep theirs
+    earlier_lengths: tuple[int, ...] = ()  # of the sweep that is extended: numbers of trials
 
     @property
     def content(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class Study(BaseModel):
     def brackets(self) -> tuple[Bracket, ...]:
         """The budget as data."""
         search = self.search if self.repeats_points else without_repeats(self.search, self.space)
-        return brackets(search, self.space, self.first_round)
+        return brackets(search, self.space, self.first_round, self.earlier_lengths)
 
     def with_trials(self, trials: int) -> "Study":
         """Return the study with this number of trials."""

@@ -49,11 +49,10 @@ def ablations(night: Night) -> list[Ablation]:
     ]
     if night.champion_params and holds(night.space, night.champion_params):
         starts.append((FROM_CHAMPION, "the champion", night.champion_params))
-    reach = night.measure.reach([each.objective for each in night.full])
     found = []
     for place, said, params in starts:
-        score, ends = partial(night.measure.straight, reach=reach), (params, night.winner.trial.params)
-        path = ablation_path(night.space, night.full, score, ends, night.measure.grows, EFFECTS_SEED)
+        score, ends = partial(night.measure.straight, reach=night.compared_reach), (params, night.winner.trial.params)
+        path = ablation_path(night.space, night.compared, score, ends, night.measure.grows, EFFECTS_SEED)
         if path is not None:
             found.append(Ablation(place, said, path))
     return found
@@ -79,7 +78,7 @@ def ablation_heading(night: Night, found: list[Ablation]) -> str:
     steps = list(first.path.steps)
     before = first.path.score if best is steps[0] else steps[steps.index(best) - 1].score
     scores = f"from {_score(night, before)} to {_score(night, best.score)}"
-    return f"From {first.start}, {_named(best)} gains most: {scores}, by the surrogate"
+    return f"From {first.start}, {_named(best)} gains most{night.after_epochs}: {scores}, by the surrogate"
 
 
 def ablation_rows(night: Night, found: list[Ablation]) -> list[dict[str, Any]]:
@@ -141,6 +140,12 @@ def _holds(params: Params, wanted: Params) -> bool:
     return all(name in params and is_same(params[name], value) for name, value in wanted.items())
 
 
+def _ring(night: Night, params: Params) -> float | None:
+    """Return the mean of the trainings, which are full ones; None without any, and where trials are compared before."""
+    scores = [] if night.compared_epochs else _trained(night, params)
+    return float(np.mean(scores)) if scores else None
+
+
 def _trained_text(night: Night, params: Params) -> str:
     """Return the mean of the trainings with their range, and how many there are."""
     scores, m = _trained(night, params), night.measure
@@ -153,7 +158,8 @@ def _trained_text(night: Night, params: Params) -> str:
 def _said(night: Night, found: Ablation) -> str:
     path, m = found.path, night.measure
     explained = f"{100 * max(path.explained, 0):.0f}{SPACE}%"
-    judged = f"A forest on {counted(path.trials, 'trial')} explains {explained} of the differences out of bag"
+    forest = f"A forest on {counted(path.trials, 'trial')}{night.after_epochs}"
+    judged = f"{forest} explains {explained} of the differences out of bag"
     if not path.is_trusted:
         return f"{judged}: too little to say what a step does. More trials may show it."
     if m.kind == "linear":
@@ -161,9 +167,16 @@ def _said(night: Night, found: Ablation) -> str:
         judged = f"{judged}; it is usually off by {error} at one trial"
     last, confirmed = path.steps[-1].score, night.confirmed
     known = f", confirmed {m.text(confirmed.finalist.mean)}" if confirmed is not None else ""
-    reached = f"At the winner it expects {_score(night, last)} (in the search {m.text(_found(night))}{known})."
+    expects = f"At the winner it expects {_score(night, last)}{night.after_epochs}"
+    reached = f"{expects} ({_then(night)}in the search {m.text(_found(night))}{known})."
     steps = f"Each step is the change of which it expects most then; intervals are 80{SPACE}% over resampled trials."
     return f"{judged}. {reached} {steps}"
+
+
+def _then(night: Night) -> str:
+    """Return what the winner had at the rung at which the trials are compared; empty without rungs."""
+    there = [each for each in night.compared if night.compared_epochs and _is_of(each, night.winner)]
+    return f"it had {night.measure.text(there[0].objective)} then, " if there else ""
 
 
 def _found(night: Night) -> float:
@@ -199,7 +212,7 @@ def _figure(night: Night, path: AblationPath, start: str) -> Spec:
     """Return the expected score after each step with its interval; names stand above, for narrow pages."""
     m, rows = night.measure, _rows(night, path, start)
     scores = [m.score(getattr(score, name)) for _, score in _scored(path) for name in ("low", "high")]
-    scores += [float(np.mean(known)) for params in _configurations(path) if (known := _trained(night, params))]
+    scores += [known for params in _configurations(path) if (known := _ring(night, params)) is not None]
     ends = m.ends(scores, 0.06)
     x = field("middle", scale=m.scale(ends), axis={**m.axis(ends), "grid": True, "domain": False, "ticks": False})
     left = {"value": 0}
@@ -239,8 +252,8 @@ def _rows(night: Night, path: AblationPath, start: str) -> list[Spec]:
     m, rows = night.measure, []
     for place, (step, score) in enumerate(_scored(path)):
         numbers: dict[str, float | None] = {name: m.bent(getattr(score, name)) for name in ("low", "middle", "high")}
-        trained = _trained(night, path.start if step is None else step.params)
-        numbers["trained"] = m.drawn(float(np.mean(trained))) if trained else None
+        trained = _ring(night, path.start if step is None else step.params)
+        numbers["trained"] = None if trained is None else m.drawn(trained)
         name = f"start: {start}" if step is None else f"{place}. {_named(step)}"
         is_last, is_certain = step is path.steps[-1], step is not None and step.is_certain
         rows.append({"place": place, "text": name, "is_certain": is_certain, "is_last": is_last, **numbers})

@@ -89,7 +89,8 @@ def _compared(night: Night) -> list[Spec]:
             continue
         held, reached = each.expected, each.reached
         places = {"expected": held.value, "low": held.value - held.deviation, "high": held.value + held.deviation}
-        told = f"{m.text(held.value)} ± {m.points(held.deviation)}, {m.text(reached)}"
+        after = f" after {counted(held.epochs, 'epoch')}"
+        told = f"{m.text(held.value)} ± {m.points(held.deviation)}, {m.text(reached)}{after}"
         drawn = {name: clipped(value, reach) for name, value in {**places, "reached": reached}.items()}
         rows.append({"trial": str(each.trial), "told": told, "leads": each.trial == leader, **drawn})
     return rows

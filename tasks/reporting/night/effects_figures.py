@@ -19,7 +19,7 @@ from nightune.tasks.reporting.night.figures import (
     tooltips,
     values,
 )
-from nightune.tasks.reporting.night.measure import SPACE, Ends, Spec
+from nightune.tasks.reporting.night.measure import SPACE, Spec
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.effects import GRID, Effect
 from nightune.tuning.analysis.value_text import value_text
@@ -32,8 +32,11 @@ MOST_IN_LINE, NAMES_WIDTH, NAME_HEIGHT = 3, 240, 20  # options, and pixels of th
 POINTS = 64  # of the line along a range
 
 
-def importance(effects: Sequence[Effect]) -> Spec:
-    """Return the shares of the variance as bars, with 80 % intervals; names stand above them, for narrow pages."""
+def importance(effects: Sequence[Effect], after: str = "") -> Spec:
+    """Return the shares of the variance as bars, with 80 % intervals; names stand above them, for narrow pages.
+
+    `after` are the epochs at which trials are compared, in words.
+    """
     rows = [
         {
             "name": each.name,
@@ -48,7 +51,7 @@ def importance(effects: Sequence[Effect]) -> Spec:
         for each in effects
     ]
     top = max(10.0, 1.02 * max(100 * each.share_high for each in effects))
-    axis: Spec = {"title": "share of the differences between trials", "labelExpr": f"datum.label + '{SPACE}%'"}
+    axis: Spec = {"title": f"share of the differences between trials{after}", "labelExpr": f"datum.label + '{SPACE}%'"}
     axis |= {"tickCount": 5, "grid": True, "domain": False, "ticks": False}
     x = field("share", scale={"domain": [0, top], "nice": False}, axis=axis)
     y = field("name", "nominal", sort=[row["name"] for row in rows], axis=None)
@@ -64,10 +67,10 @@ def importance(effects: Sequence[Effect]) -> Spec:
     return spec | {"padding": {"left": 0, "right": 44, "top": 0, "bottom": 0}}
 
 
-def isolation(night: Night, effect: Effect, reach: Ends) -> Spec:
-    """Return the scores along a dimension: each trial, and what is expected with all others averaged out."""
-    m, ends = night.measure, night.measure.ends(reach, 0.08)
-    y = field("drawn", scale=m.scale(ends), axis=m.axis(ends, is_small=True))
+def isolation(night: Night, effect: Effect) -> Spec:
+    """Return the compared scores along a dimension: each trial, and what is expected with all others averaged out."""
+    m, ends = night.measure, night.measure.ends(night.compared_reach, 0.08)
+    y = field("compared", scale=m.scale(ends), axis=m.axis(ends, is_small=True))
     x, rows, marks = (
         _along_options(night, effect) if isinstance(effect.dimension.domain, Choice) else _along(night, effect)
     )
@@ -82,7 +85,7 @@ def isolation(night: Night, effect: Effect, reach: Ends) -> Spec:
             "y": y,
             "color": {"condition": {"test": "datum.kind == 'winner'", "value": ACCENT}, "value": DOT},
             "size": {"condition": {"test": "datum.kind == 'winner'", "value": 90}, "value": 24},
-            "tooltip": tooltips(m),
+            "tooltip": tooltips(m, night.after_epochs),
         },
     }
     around = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, **more}

@@ -41,7 +41,7 @@ GOLDEN = 0.618  # spreads numbers evenly over an interval
 
 def trial_rows(night: Night, reach: Ends) -> list[Spec]:
     """Return a row for each ranked trial, in the order in which they ended; scores beyond the reach are drawn at it."""
-    m, rows, full = night.measure, [], night.full
+    m, rows, compared = night.measure, [], {each.trial.number: each for each in night.compared}
     for order, result in enumerate((each.result for each in night.trials), start=1):
         if not result.is_ranked:
             continue
@@ -56,10 +56,20 @@ def trial_rows(night: Night, reach: Ends) -> list[Spec]:
                 "kind": kind_of(night, result),
                 "status": status_text(night, result.status),
                 "recipe": recipe(night, result, TOOLTIP_PARAMS),
-                **(_places(night, result) if result in full else {}),
+                **_compared(night, compared.get(result.trial.number)),
             }
         )
     return rows
+
+
+def _compared(night: Night, result: TrialResult | None) -> Spec:
+    """Return the score with which a trial is compared, and its places along the dimensions; empty if it is not."""
+    if result is None:
+        return {}
+    m = night.measure
+    drawn = m.drawn(clipped(result.objective, night.compared_reach))
+    there = {"told_there": m.text(result.objective, 1)} if night.compared_epochs else {}
+    return {"compared": drawn, **there, **_places(night, result)}
 
 
 def dimension_field(night: Night, name: str) -> str:
@@ -121,9 +131,10 @@ def text_layer(rows: list[Spec], x: Spec, y: Spec, **mark: Any) -> Spec:
     return {"data": values(rows), "mark": shape, "encoding": {"x": x, "y": y, "text": {"field": "text"}}}
 
 
-def tooltips(m: Measure) -> list[Spec]:
-    """Return what a dot of a trial tells."""
-    titles = {"trial": "trial", "told": m.name, "status": "status", "recipe": "tried"}
+def tooltips(m: Measure, after: str = "") -> list[Spec]:
+    """Return what a dot of a trial tells; with ` after 3 epochs` its score there, too."""
+    there = {"told_there": f"{m.name}{after}"} if after else {}
+    titles = {"trial": "trial", **there, "told": m.name, "status": "status", "recipe": "tried"}
     return [{"field": name, "title": title, "type": "nominal"} for name, title in titles.items()]
 
 

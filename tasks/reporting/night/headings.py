@@ -68,7 +68,22 @@ def mattered_heading(night: Night) -> str:
         return "No dimension has an effect beyond chance"
     shares = " and ".join(f"{100 * each.share:.0f}{SPACE}%" for each in found)
     verb = "decided most" if len(found) > 1 or found[0].share > 0.5 else "mattered"
-    return f"{' and '.join(each.name for each in found)} {verb}: {shares} of the differences between trials"
+    said = f"{' and '.join(each.name for each in found)} {verb}: {shares} of the differences between trials"
+    return f"{said}{night.after_epochs}"
+
+
+def compared_note(night: Night) -> str:
+    """Return at which rung trials are compared, and what that hides; empty where each is compared as it ended."""
+    if not night.compared_epochs:
+        return ""
+    compared = {each.trial.number for each in night.compared}
+    count, of_all = len(compared), len(night.results)
+    many = f"all {count} trials" if count == of_all else f"{count} of {of_all} trials"
+    said = f"Compared are {many}{night.after_epochs}, at their first rung, before any of them was dropped. "
+    said += "What acts late, as schedules and penalties do, shows less there."
+    if night.winner is None or night.winner.trial.number in compared:
+        return said
+    return f"{said} Trial {night.winner.trial.number}, which leads, had no rung there."
 
 
 def mattered_note(night: Night) -> str:

@@ -90,6 +90,8 @@ def _steps(night: Night) -> list[Step]:
             confirmation=night.confirmation,
             verdict=night.verdict,
             has_rungs=any(len(each.rungs) > 1 for each in night.brackets),
+            at_rung=night.compared,
+            compared_epochs=night.compared_epochs,
             limits=_limits(night),
         )
     )

@@ -87,7 +87,7 @@ def draw_page(night: Night, context: Context) -> str:
         m=night.measure,
         headings=headings,
         panels=_panels(night) if "importance" in specs else [],
-        is_examined=night.space is not None and len(night.full) >= MINIMUM_ROWS,
+        is_examined=night.space is not None and len(night.compared) >= MINIMUM_ROWS,
         columns=[_column_head(night, result) for result, _ in columns],
         answers=answers,
         answers_heading=answers_heading(night),
@@ -205,9 +205,8 @@ def _figures(night: Night) -> dict[str, Spec]:
         specs["finalists"] = finalists(night)
     bars = [each for each in night.effects if each.share >= headings.SMALL_BAR]
     if bars:
-        specs["importance"] = importance(bars)
-        reach = night.measure.reach([each.objective for each in night.full])
-        specs |= {f"along-{number}": isolation(night, each, reach) for number, each in enumerate(night.effects)}
+        specs["importance"] = importance(bars, night.after_epochs)
+        specs |= {f"along-{number}": isolation(night, each) for number, each in enumerate(night.effects)}
     return specs
 
 
@@ -271,7 +270,7 @@ def _shares_text(night: Night) -> str:
         f"{each.name} {100 * each.share:.0f} % (between {100 * each.share_low:.0f} and {100 * each.share_high:.0f} %)"
         for each in night.effects
     )
-    return f"Shares of the differences between trials: {shares}."
+    return f"Shares of the differences between trials{night.after_epochs}: {shares}."
 
 
 def _json(value: object) -> str:

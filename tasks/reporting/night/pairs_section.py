@@ -25,11 +25,11 @@ THREE = 3
 
 def examined_pairs(night: Night) -> Examined:
     """Return the pairs that interact on the drawn scale; none where the sweep does not record its space."""
-    if night.space is None or not night.full:
+    if night.space is None or not night.compared:
         return Examined((), 0)
-    score = partial(night.measure.straight, reach=night.measure.reach([each.objective for each in night.full]))
+    score = partial(night.measure.straight, reach=night.compared_reach)
     shares = {each.name: each.share for each in night.effects}
-    return interactions(night.space, night.full, score, shares, EFFECTS_SEED)
+    return interactions(night.space, night.compared, score, shares, EFFECTS_SEED)
 
 
 def pairs_heading(examined: Examined) -> str:

@@ -24,10 +24,10 @@ Row = dict[str, Any]
 def parallel_data(night: Night) -> Row | None:
     """Return axes and lines, the score first; None without a recorded space or with few trials."""
     axes = _axes(night)
-    if len(night.full) < FEWEST_TRIALS or not axes:
+    if len(night.compared) < FEWEST_TRIALS or not axes:
         return None
     m = night.measure
-    reach = m.reach([each.objective for each in night.full])
+    reach = night.compared_reach
     ends = sorted(m.straight(score, reach) for score in reach)
     ends = ends if m.grows else ends[::-1]
     span = ends[1] - ends[0] or 1.0
@@ -37,23 +37,23 @@ def parallel_data(night: Night) -> Row | None:
             "kind": kind_of(night, each),
             "u": [round((m.straight(each.objective, reach) - ends[0]) / span, DIGITS), *_places(axes, each)],
         }
-        for each in night.full
+        for each in night.compared
     ]
-    first = {"name": m.name, "ticks": _score_ticks(m, reach, ends[0], span)}
+    first = {"name": f"{m.name}{night.after_epochs}", "ticks": _score_ticks(m, reach, ends[0], span)}
     return {"axes": [first, *({"name": each.name, "ticks": _ticks(each)} for each in axes)], "lines": lines}
 
 
 def parallel_heading(night: Night) -> str:
     """Return what the best quarter of the trials has in common by more than chance."""
     best = _quarter(night)
-    found = common_value(_axes(night), night.full, best, SHORT)
+    found = common_value(_axes(night), night.compared, best, SHORT)
     if found is None:
         return f"The best {counted(best, 'trial')} have no value in common that chance does not explain"
-    return f"{found.best} of the best {best} trials have {found.said}, {found.everywhere} of all {len(night.full)}"
+    return f"{found.best} of the best {best} trials have {found.said}, {found.everywhere} of all {len(night.compared)}"
 
 
 def _quarter(night: Night) -> int:
-    return max(1, round(TOP_SHARE * len(night.full)))
+    return max(1, round(TOP_SHARE * len(night.compared)))
 
 
 def _axes(night: Night) -> list[Dimension]:

@@ -29,6 +29,7 @@ from nightune.tasks.tracking.trials.recorded import (
     recorded_trials,
 )
 from nightune.tasks.tracking.trials.row_errors import read_row_error
+from nightune.tasks.tracking.trials.rungs import objectives_at
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.promotion_gate import Verdict
@@ -66,7 +67,8 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
     params = read_params(store, before.run_id) if before is not None and before.is_ours else {}
     best = next(iter(night.ranked), None)
     row_error = None if best is None else read_row_error(store, best.run_id)
-    night = replace(night, champion_params=params, row_error=row_error)
+    at_rung = objectives_at(store, night.further, night.compared_epochs)
+    night = replace(night, champion_params=params, row_error=row_error, rung_objectives=at_rung)
     metrics = dict.fromkeys((sweep.metric, *CURVES))
     curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}
     return replace(night, curves=curves, reported=_reported(store, night), answers=_finalist_answers(store, night))

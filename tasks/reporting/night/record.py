@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from statistics import median
 
@@ -33,12 +33,12 @@ from nightune.tuning.analysis.metric_values import (
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.budgets import brackets
+from nightune.tuning.study.budgets import brackets, most_that_begin_alike
 from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Bracket, Status, TrialResult, Value
-from nightune.vocabulary import POSITIONS, POSITIONS_SAID, VALIDATION_PREFIX, sign_of
+from nightune.vocabulary import POSITIONS, POSITIONS_SAID, VALIDATION_PREFIX, counted, sign_of
 
 BEST_CURVES = 5
 EFFECTS_SEED = 0  # the same page from the same sweep
@@ -88,6 +88,7 @@ class Night:
     ablation: tuple[RecordedTrial, ...] = ()  # trainings of the path from the default to the winner
     row_error: float | None = None  # of the best trial's objective over its held-out rows, where it is recorded
     champion_params: Mapping[str, Value] = field(default_factory=dict)  # empty where they are not known
+    rung_objectives: Mapping[int, float] = field(default_factory=dict)  # at `compared_epochs`, of trained `further`
 
     @cached_property
     def results(self) -> list[TrialResult]:
@@ -216,19 +217,65 @@ class Night:
     @cached_property
     def brackets(self) -> tuple[Bracket, ...]:
         """The budget of the search; empty where the sweep does not record it."""
-        if self.space is None:
+        if self.space is None or "search" not in self.origin.content:
             return ()
         search = SearchSection.model_validate(self.origin.content["search"])
-        planned = brackets(search, self.space, self.sweep.first_round)
+        planned = brackets(search, self.space, self.sweep.first_round, self.sweep.earlier_lengths)
         return as_settled(planned, dict(self.sweep.first_rungs))
 
     @cached_property
+    def _alike(self) -> tuple[int, frozenset[int]]:
+        """The epochs at which trials can be compared, and their numbers; 0 where all are as they ended."""
+        known = {each.trial.number for each in self.results}
+        epochs, numbers = most_that_begin_alike(self.brackets, known)
+        last = max((rung.epochs for bracket in self.brackets for rung in bracket.rungs), default=0)
+        return (0, frozenset()) if self.sweep.is_population or epochs >= last else (epochs, numbers)
+
+    @property
+    def compared_epochs(self) -> int:
+        """The epochs of the first rung of most trials, at which none of them was dropped; 0 without rungs."""
+        return self._alike[0]
+
+    @property
+    def after_epochs(self) -> str:
+        """` after 3 epochs`, where the trials are compared at a rung; else empty."""
+        return f" after {counted(self.compared_epochs, 'epoch')}" if self.compared_epochs else ""
+
+    @property
+    def further(self) -> list[TrialResult]:
+        """The trials that were trained beyond the rung at which they are compared."""
+        epochs, numbers = self._alike
+        return [each for each in self.results if each.trial.number in numbers and each.epochs > epochs]
+
+    @cached_property
+    def compared(self) -> list[TrialResult]:
+        """The ranked results that can be compared, best first: with rungs, all with their objectives at the first one.
+
+        Other numbers of a result are those of its end. Without rungs, the results that used their budget.
+        """
+        epochs, numbers = self._alike
+        if not epochs:
+            return self.full
+        there = [each for each in self.ranked if each.trial.number in numbers]
+        known = self.rung_objectives
+        as_of = [
+            replace(each, objective=known.get(each.trial.number, math.nan)) if each.epochs > epochs else each
+            for each in there
+        ]
+        return leaderboard([each for each in as_of if each.is_ranked], self.sweep.direction)
+
+    @cached_property
+    def compared_reach(self) -> tuple[float, float]:
+        """The lowest and the highest score of the compared trials that are drawn in place."""
+        return self.measure.reach([each.objective for each in self.compared]) if self.compared else (0.0, 0.0)
+
+    @cached_property
     def effects(self) -> list[Effect]:
-        """The effects of the dimensions on the scores as they are drawn, those that matter first."""
+        """The effects of the dimensions on the compared scores as they are drawn, those that matter first."""
         if self.space is None:
             return []
-        reach = self.measure.reach([each.objective for each in self.full]) if self.full else (0.0, 0.0)
-        return effects(self.space, self.full, partial(self.measure.straight, reach=reach), EFFECTS_SEED)
+        score = partial(self.measure.straight, reach=self.compared_reach)
+        return effects(self.space, self.compared, score, EFFECTS_SEED)
 
     @property
     def learners(self) -> list[TrialResult]:

@@ -30,7 +30,7 @@ def extend_sweep(store: Store, sweep: Sweep, study: "Study") -> Sweep:
     """
     mlflow_client = client(store)
     mlflow_client.log_dict(sweep.run_id, study.content, names.STUDY_CONTENT)
-    lengths = json.dumps([*sweep.earlier_lengths, sweep.asked_trials])
+    lengths = json.dumps(sweep.lengths)
     tags = {
         names.STUDY_DIGEST: study.digest,
         names.PLANNED_TRIALS: str(study.trial_count),

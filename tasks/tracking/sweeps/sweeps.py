@@ -74,9 +74,18 @@ class Sweep:
         return self.status is SweepStatus.COMPLETE
 
     @property
+    def lengths(self) -> tuple[int, ...]:
+        """The numbers of trials that it was asked for, the last one included."""
+        return (*self.earlier_lengths, self.asked_trials)
+
+    @property
     def layout(self) -> dict[str, Any]:
-        """The fields of a study that depend on the version that opened the sweep."""
-        return {"repeats_points": not self.is_without_repeats, "first_round": self.first_round}
+        """The fields of a study that depend on the version that opened the sweep, and on how it was extended."""
+        return {
+            "repeats_points": not self.is_without_repeats,
+            "first_round": self.first_round,
+            "earlier_lengths": self.earlier_lengths,
+        }
 
     @property
     def is_population(self) -> bool:

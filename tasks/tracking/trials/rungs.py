@@ -66,6 +66,12 @@ def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
     )
 
 
+def objectives_at(store: Store, results: Iterable[TrialResult], epochs: int) -> dict[int, float]:
+    """Return the finite objectives of trials at the end of a rung, by number; without those that had no rung there."""
+    values = {each.trial.number: value_at(store, each.run_id, names.OBJECTIVE, epochs) for each in results}
+    return {number: value for number, value in values.items() if math.isfinite(value)}
+
+
 def value_at(store: Store, run_id: str, name: str, epochs: int) -> float:
     """Return the value of a metric in an epoch, counted from 1; NaN if the run has none there."""
     points = client(store).get_metric_history(run_id, name)

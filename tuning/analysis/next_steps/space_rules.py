@@ -28,23 +28,36 @@ WHOLE = 2  # factor by which a logarithmic range of whole numbers grows
 
 
 def range_ends(facts: SweepFacts) -> Iterator[Step]:
-    """Yield a step for each end of a range at which the best trials lie more often than by chance."""
+    """Yield a step for each end of a range at which the best trials lie more often than by chance.
+
+    Of trials that are compared at a rung, the winner has to lie there, too: what learns fast may end badly.
+    """
     ranges = [(each, each.domain) for each in facts.space.dimensions if isinstance(each.domain, Range)]
     shares = {each.name: each.share for each in facts.effects}
     for dimension, domain in ranges:
-        for hits in end_hits(dimension.name, domain, facts.ranked):
+        for hits in end_hits(dimension.name, domain, facts.compared):
             table = facts.written(place_of(dimension.name))
             is_written = isinstance(table, Mapping) and {"low", "high"} <= set(table)
             bounds = _wider(facts, dimension, hits.end) if is_written else None
             if hits.chance * 2 * len(ranges) >= SIGNIFICANCE or bounds is None:
                 continue
+            if facts.compared_epochs and not _is_there(facts.winner, dimension.name, domain, hits.end):
+                continue
             evidence = (
-                f"{hits.trials} of the best {hits.best} trials lie in the {hits.end}est quarter of its range, which "
-                f"ends at {value_text(getattr(domain, hits.end))}: the optimum may be beyond it."
+                f"{hits.trials} of the best {hits.best} trials{facts.after_epochs} lie in the {hits.end}est quarter "
+                f"of its range, which ends at {value_text(getattr(domain, hits.end))}: the optimum may be beyond it."
             )
             change = Change(place_of(dimension.name), {**table, "low": bounds[0], "high": bounds[1]})
             title = f"{'Raise' if hits.end == 'high' else 'Lower'} the {hits.end} end of {dimension.name}"
             yield Step(title, evidence, (change,), 2.0 + shares.get(dimension.name, 0.0))
+
+
+def _is_there(winner: TrialResult | None, name: str, domain: Range, end: str) -> bool:
+    """True if the winner lies in the quarter of a range at this end."""
+    if winner is None or name not in winner.trial.params:
+        return False
+    place = domain.to_unit(winner.trial.params[name])
+    return place >= 1 - EDGE if end == "high" else place <= EDGE
 
 
 def _wider(facts: SweepFacts, dimension: Dimension, end: str) -> tuple[float, float] | None:
@@ -73,7 +86,8 @@ def _wider(facts: SweepFacts, dimension: Dimension, end: str) -> tuple[float, fl
 def losing_options(facts: SweepFacts) -> Iterator[Step]:
     """Yield a step for each choice with options that are significantly worse than its others (Mann, Whitney, 1947).
 
-    The level is divided by the number of options that are examined; a diverged trial is worse than all others.
+    The level is divided by the number of options that are examined; a diverged trial is worse than all others. Of
+    trials that are compared at a rung, the winner's option is kept: it may learn slowly and end well.
     """
     from scipy.stats import mannwhitneyu  # noqa: PLC0415 - takes a second, only for reports
 
@@ -86,7 +100,9 @@ def losing_options(facts: SweepFacts) -> Iterator[Step]:
             if len(mine) < FEWEST_OF_OPTION or len(rest) < FEWEST_OF_OPTION:
                 continue
             chance = float(mannwhitneyu(mine, rest, alternative="greater").pvalue)
-            if chance * examined < SIGNIFICANCE:
+            if chance * examined < SIGNIFICANCE and not (
+                facts.compared_epochs and _has(facts.winner, dimension, option)
+            ):
                 worse.append((option, mine))
         kept = [each for each in _options(dimension) if not any(is_same(each, option) for option, _ in worse)]
         if worse and kept:
@@ -97,10 +113,10 @@ def _leave_out(facts: SweepFacts, name: str, worse: Sequence[tuple[Any, list[flo
     names, sign = names_text([value_text(option) for option, _ in worse]), sign_of(facts.direction)
     best, count = min(min(scores) for _, scores in worse), sum(len(scores) for _, scores in worse)
     reached = facts.text(sign * best) if math.isfinite(best) else "no score"
-    best_of_all = facts.text(facts.ranked[0].objective)
+    best_of_all = facts.text(facts.compared[0].objective)
     evidence = (
-        f"The best of its {count} trials reaches {reached}, the best of all {best_of_all}, and its trials are worse "
-        "than the others by more than chance. The trials that it took go to the other options."
+        f"The best of its {count} trials reaches {reached}{facts.after_epochs}, the best of all {best_of_all}, and its "
+        "trials are worse than the others by more than chance. The trials that it took go to the other options."
     )
     return Step(f"Leave out {name} {names}", evidence, (Change(place_of(name), options_of(kept)),), 1.9)
 
@@ -109,6 +125,10 @@ def _is_free_choice(facts: SweepFacts, dimension: Dimension) -> bool:
     """True for a searched choice that is active in all trials, and written as a list in the study."""
     is_choice = isinstance(dimension.domain, Choice) and not dimension.domain.is_fixed and not dimension.when
     return is_choice and isinstance(facts.written(place_of(dimension.name)), list)
+
+
+def _has(winner: TrialResult | None, dimension: Dimension, option: Any) -> bool:
+    return winner is not None and is_same(winner.trial.params.get(dimension.name), option)
 
 
 def _options(dimension: Dimension) -> tuple[Any, ...]:
@@ -120,8 +140,10 @@ def _scores(facts: SweepFacts, name: str, option: Any) -> tuple[list[float], lis
     sign = sign_of(facts.direction)
     mine: list[float] = []
     rest: list[float] = []
-    for result in facts.results:
-        if result.status in (Status.FAILED, Status.NOT_PROMOTED) or name not in result.trial.params:
+    left_out = (Status.FAILED, Status.NOT_PROMOTED)
+    unranked = [each for each in facts.results if not each.is_ranked and each.status not in left_out]
+    for result in [*facts.compared, *unranked]:
+        if name not in result.trial.params:
             continue
         score = sign * result.objective if result.is_ranked else math.inf
         (mine if is_same(result.trial.params[name], option) else rest).append(score)
@@ -129,8 +151,11 @@ def _scores(facts: SweepFacts, name: str, option: Any) -> tuple[list[float], lis
 
 
 def idle_dimensions(facts: SweepFacts) -> Iterator[Step]:
-    """Yield a step to fix the dimensions that next to nothing is due to, at the winner's values."""
-    if facts.winner is None:
+    """Yield a step to fix the dimensions that next to nothing is due to, at the winner's values.
+
+    Not of trials that are compared at a rung: schedules, decay and dropout do next to nothing in its few epochs.
+    """
+    if facts.winner is None or facts.compared_epochs:
         return
     params = facts.winner.trial.params
     controllers = {name for each in facts.space.dimensions for name in each.controllers}
@@ -212,7 +237,7 @@ def _broken_ends(
     from scipy.stats import mannwhitneyu  # noqa: PLC0415 - as above
 
     bad, good = (sorted(domain.to_unit(each) for each in values if each is not None) for values in (broken, sound))
-    best = [domain.to_unit(each.trial.params[name]) for each in facts.ranked[: max(3, len(good) // 4)]]
+    best = [domain.to_unit(each.trial.params[name]) for each in facts.compared[: max(3, len(good) // 4)]]
     if not bad or not good or not best:
         return
     for end, side in (("high", "greater"), ("low", "less")):

@@ -9,7 +9,7 @@ from nightune.tuning.analysis.effects import Effect
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import sign_of
+from nightune.vocabulary import counted, sign_of
 
 SIGNIFICANCE = 0.05  # of a rule, for all that it examines in one sweep
 
@@ -36,8 +36,10 @@ class Step:
 class SweepFacts:
     """A sweep as the rules read it.
 
-    `results` are in the order in which the trials ended. `tables` are those of the study file. `text` writes a score
-    and `points` a difference of two. `limits` are the lowest and highest values that a dimension may have at all.
+    `results` are in the order in which the trials ended. With rungs, `compared` are those at the rung of
+    `compared_epochs`, at which `effects` are computed, too; without them they are those that used their budget, and the
+    epochs 0. `tables` are those of the study file. `text` writes a score and `points` a difference of two. `limits` are
+    the lowest and highest values that a dimension may have at all.
     """
 
     space: SearchSpace
@@ -52,6 +54,8 @@ class SweepFacts:
     confirmation: Confirmation | None = None
     verdict: Verdict | None = None
     has_rungs: bool = False
+    at_rung: Sequence[TrialResult] = ()
+    compared_epochs: int = 0
     limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     @property
@@ -59,6 +63,16 @@ class SweepFacts:
         """The ranked results that used their budget, best first."""
         full = [each for each in self.results if each.is_ranked and each.status is not Status.NOT_PROMOTED]
         return sorted(full, key=lambda each: (sign_of(self.direction) * each.objective, each.trial.number))
+
+    @property
+    def compared(self) -> list[TrialResult]:
+        """The ranked results that can be compared with each other, best first."""
+        return list(self.at_rung) if self.compared_epochs else self.ranked
+
+    @property
+    def after_epochs(self) -> str:
+        """` after 3 epochs`, where the trials are compared at a rung; else empty."""
+        return f" after {counted(self.compared_epochs, 'epoch')}" if self.compared_epochs else ""
 
     def written(self, path: Sequence[str]) -> Any:
         """Return the value of a key in the study file; None without one."""

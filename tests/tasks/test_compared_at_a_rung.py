@@ -1,0 +1,108 @@
+"""Trials of a search with rungs are compared where none was dropped, and the report says after how many epochs."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nightune.tasks.reporting.night.ablation_section import ablations
+from nightune.tasks.reporting.night.figures import tooltips, trial_rows
+from nightune.tasks.reporting.night.headings import compared_note, mattered_heading
+from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.record import Night
+from nightune.tasks.tracking.sweeps.origins import Origin
+from nightune.tasks.tracking.trials.recorded import RecordedTrial
+from nightune.tuning.trial import Status, Trial
+from tests.tasks.nights import Page
+from tests.tasks.test_effects_figures import CONTENT, swept
+
+HALVING: dict[str, Any] = {"search": {"method": "successive_halving", "trials": 60, "epochs": 24}}
+AFTER = "after 3 epochs"
+
+
+@pytest.fixture(scope="module")
+def halved() -> Night:
+    """60 trials with planted effects after 3 epochs; the better half trains on, and all of these end alike."""
+    whole = swept()
+    best = {each.trial.number for each in whole.ranked[:30]}
+    trials = [
+        replace(each, result=replace(each.result, objective=0.95, epochs=24, best_epoch=20))
+        if each.result.trial.number in best
+        else replace(each, result=replace(each.result, status=Status.NOT_PROMOTED, epochs=3))
+        for each in whole.trials
+    ]
+    at_rung = {each.trial.number: each.objective for each in whole.ranked[:30]}
+    origin = Origin(90.0, content={**CONTENT, **HALVING})
+    return replace(whole, trials=tuple(trials), origin=origin, rung_objectives=at_rung)
+
+
+def test_all_trials_are_compared_at_their_first_rung(halved: Night) -> None:
+    whole = swept()
+    assert (halved.compared_epochs, len(halved.full), len(halved.further)) == (3, 30, 30)
+    assert [(each.trial.number, each.objective) for each in halved.compared] == [
+        (each.trial.number, each.objective) for each in whole.ranked
+    ]
+    assert [(each.name, each.matters) for each in halved.effects][:2] == [
+        (each.name, each.matters) for each in whole.effects
+    ][:2]
+    assert AFTER in mattered_heading(halved)
+    assert f"all 60 trials {AFTER}" in compared_note(halved)
+
+
+def test_a_trial_whose_objective_there_is_not_known_is_left_out_and_no_other_epochs_stand_for_it(
+    halved: Night,
+) -> None:
+    unknown = replace(halved, rung_objectives={})
+    assert {each.epochs for each in unknown.compared} == {3}
+    assert len(unknown.compared) == 30
+    assert "which leads, had no rung there" in compared_note(unknown)
+
+
+def test_a_sweep_that_has_ended_early_compares_the_trials_that_it_has(halved: Night) -> None:
+    search = {"method": "auto", "trials": 100, "epochs": 50}
+    content = {**CONTENT, "search": search}
+    first = [each for each in halved.trials if each.result.trial.number < 8]
+    sweep = replace(halved.sweep, first_round=8)
+    begun = replace(halved, sweep=sweep, trials=tuple(first), origin=Origin(90.0, content=content))
+    assert begun.compared_epochs == 6  # of the first round, where eight trials begin
+    assert replace(halved, sweep=sweep, origin=Origin(90.0, content=content)).compared_epochs == 3
+
+
+def test_without_rungs_each_trial_is_compared_as_it_ended() -> None:
+    whole = swept(trials=12)
+    flat = replace(
+        whole, origin=Origin(90.0, content={**CONTENT, "search": {"method": "random", "trials": 12, "epochs": 4}})
+    )
+    for each in (whole, flat):
+        assert (each.compared_epochs, each.after_epochs, compared_note(each)) == (0, "", "")
+        assert each.compared == each.full
+        assert each.further == []
+
+
+def test_the_page_says_after_how_many_epochs_trials_are_compared(halved: Night) -> None:
+    path = ablations(halved)[0].path
+    trial = Trial(0, {**path.start}, 1, "k")
+    trained = RecordedTrial(replace(halved.full[0], objective=0.5, trial=trial), 1.0)
+    page = Page(draw_page(replace(halved, ablation=(trained,)), Context("flowers.toml", "sqlite:///a.db")))
+    text = page.text
+    for part, end in (
+        ("Along each dimension", "What works together"),
+        ("All dimensions at once", "What the winner owes"),
+        ("What the winner owes to its settings", "Early stopping"),
+    ):
+        assert AFTER in text.partition(part)[2].partition(end)[0], part
+    assert "Trained in full" in text
+    assert page.json["specs"]["ablation-default"]["layer"][3]["data"]["values"] == []  # no ring of other epochs
+    assert "it had" in text
+    assert page.json["specs"]["importance"]["layer"][0]["encoding"]["x"]["axis"]["title"].endswith(AFTER)
+    assert page.json["parallel-data"]["axes"][0]["name"].endswith(AFTER)
+
+
+def test_dots_are_drawn_at_the_score_that_is_compared(halved: Night) -> None:
+    m = halved.measure
+    rows = {row["trial"]: row for row in trial_rows(halved, m.reach([each.objective for each in halved.ranked]))}
+    for each in halved.compared:
+        row = rows[str(each.trial.number)]
+        assert row["compared"] == pytest.approx(m.drawn(each.objective))
+        assert row["told_there"] == m.text(each.objective, 1)
+    assert [each["title"] for each in tooltips(m, halved.after_epochs)][1] == f"{m.name} {AFTER}"
