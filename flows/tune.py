@@ -27,6 +27,7 @@ from nightune.tasks.first_points import begun_by, choose_first_points
 from nightune.tasks.load_study import load_study, refuse_missing_sampler
 from nightune.tasks.next_generation import member_chooser
 from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.program_structures import structure_of
 from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
@@ -175,6 +176,7 @@ def chooser(
     if not recorded:
         recorded |= choose_first_points(setting, has_history)
     begun = begun_by(study, recorded.get(0, []), count_of_portfolio(store, sweep))
+    structure = structure_of(study.space)
     earlier = read_earlier(setting) if has_history else Earlier()
 
     def choose(planned: Bracket, history: Sequence[Observation]) -> tuple[Bracket, list[Trial]]:
@@ -188,7 +190,7 @@ def chooser(
             first_rungs[bracket.first] = bracket.rungs[0].epochs
             write_first_rungs(store, sweep.run_id, first_rungs)
         first = Kept(kept, expected.get(bracket.first, [])) if is_by_model else begun
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first)
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first, structure)
         if is_by_model:
             announce_round(bracket, len(seen))
             announce_first_rung(planned, bracket, is_new=is_open)

@@ -16,6 +16,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.expectation import expectations
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import begun_with, is_expected, proposed_by
 from nightune.tuning.study.study import Study, training_seed
@@ -49,13 +50,14 @@ def propose_trials(
     bracket: Bracket,
     history: Sequence[Observation],
     kept: Kept = NOTHING_KEPT,
+    structure: Structure | None = None,
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 
-    Those with kept points come first.
+    Those with kept points come first. `structure` tells which points share a program (program_structures.py).
     """
     count = len(kept.points)
-    points = study.points(bracket, history, sweep_number, kept.points)
+    points = study.points(bracket, history, sweep_number, kept.points, structure)
     trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
     by = proposed_by(study.search, bracket, count, kept.of_portfolio)
     expected: list[Expectation | None] = [None] * len(points)

@@ -9,6 +9,7 @@ from statistics import fmean
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
 from nightune.tuning.study.rounds import bracket_points, proposer_of, settled
 from nightune.tuning.study.search_section import SearchSection
@@ -25,12 +26,14 @@ class Bank:
 
     A curve may be shorter than the search's epochs, as after an early stop; NaN are epochs that were not finite.
     `points` are the only ones that were recorded, of which a search chooses, each once; None if there is any point.
+    `structure` tells what points share a program, for methods that prefer few.
     """
 
     space: SearchSpace
     direction: str
     curve: Curve
     points: tuple[Params, ...] | None = None
+    structure: Structure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +168,15 @@ def _points(
     """Return the points of a bracket: as a sweep has them, or of those that were recorded and not yet taken."""
     proposer = proposer_of(search, bracket)
     if bank.points is None:
-        return bracket_points(search, bank.space, bracket, observations, seed, () if proposer else first)
+        return bracket_points(
+            search, bank.space, bracket, observations, seed, () if proposer else first, structure=bank.structure
+        )
     propose = proposer or gaussian_process  # which draws without observations
     seen = observations if proposer else ()
     begun = [] if proposer else [dict(point) for point in first[bracket.first :][: bracket.trials]]
     left = [point for point in bank.points if point not in taken and point not in begun]
-    return [*begun, *propose(bank.space, seen, (), bracket.trials - len(begun), (*seed, bracket.first), left)]
+    count, stream = bracket.trials - len(begun), (*seed, bracket.first)
+    return [*begun, *propose(bank.space, seen, (), count, stream, left, bank.structure)]
 
 
 def _result(trial: Trial, curve: Sequence[float], direction: str) -> TrialResult:

@@ -1,6 +1,6 @@
 """Propose points from results: expected improvement under a Gaussian process, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from nightune.tuning.search.encoding import Encoding
 from nightune.tuning.search.new_points import Point, Points, filled, new_points
 from nightune.tuning.search.observations import Observation, comparable
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import KnownStructures, Structure
 from nightune.tuning.search.surrogate import Posterior, posterior
 from nightune.tuning.trial import Value
 
@@ -27,12 +28,14 @@ def gaussian_process(
     count: int,
     seed: Sequence[int],
     among: Sequence[Point] | None = None,
+    structure: Structure | None = None,
 ) -> Points:
     """Return `count` new points: those of the largest expected improvement, each given those before it.
 
     `pending` are points without results yet, which are not proposed again. The points are a function of the arguments
     alone, and fewer are the first of more. Failed and diverged trials count as the worst. `among` are the only points
-    that may be proposed, as of a recorded search: then there may be fewer than `count`.
+    that may be proposed, as of a recorded search: then there may be fewer than `count`. With `structure` a point of a
+    known structure is preferred to one that is hardly better.
     """
     if count <= 0:
         return []
@@ -47,7 +50,8 @@ def gaussian_process(
     # Known points are among the places: the best of their means is what has to be improved.
     places = encode([*known, *pending, *candidates])
     model = posterior(encode(known), scores(losses), encode.groups, places)
-    chosen = _greedy(model, len(known), len(pending), count)
+    structures = KnownStructures(structure, taken)
+    chosen = _greedy(model, len(known), len(pending), count, lambda gains: structures.best(gains, candidates))
     return filled([candidates[place] for place in chosen], space, taken, count, seed, among)
 
 
@@ -117,8 +121,8 @@ def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: floa
     return np.asarray(np.where(gain > -5, near, far) + np.log(deviation))
 
 
-def _greedy(model: Posterior, known: int, pending: int, count: int) -> list[int]:
-    """Return the places of the chosen candidates, counted from 0.
+def _greedy(model: Posterior, known: int, pending: int, count: int, choose: Callable[[np.ndarray], int]) -> list[int]:
+    """Return the places of the chosen candidates, counted from 0; `choose` returns that of one, given their gains.
 
     A chosen or pending point is taken to have the result that the model expects (kriging believer; Ginsbourger, Le
     Riche, Carraro 2010): means stay, and deviations near it shrink.
@@ -134,7 +138,7 @@ def _greedy(model: Posterior, known: int, pending: int, count: int) -> list[int]
             deviation = np.sqrt(np.maximum(np.diagonal(covariance)[first:], 1e-12))
             gain = log_expected_improvement(mean[first:], deviation, best)
             gain[[each - first for each in chosen]] = -np.inf
-            place = first + int(np.argmax(gain))
+            place = first + choose(gain)
             chosen.append(place)
         column = covariance[:, place].copy()
         covariance -= np.outer(column, column / (column[place] + model.noise + 1e-9))

@@ -6,13 +6,15 @@ from typing import Protocol
 from nightune.tuning.search.new_points import Point, Points
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import Structure
 
 
 class Proposer(Protocol):
     """A pure function to further points of a round, whose first points do not depend on their number.
 
     From the space, what was observed before the round, the round's points so far, the number of further points and a
-    seed; `among` are the only points that there are, where a recorded search is replayed.
+    seed; `among` are the only points that there are, where a recorded search is replayed, and `structure` tells what
+    points share a program.
     """
 
     def __call__(
@@ -23,4 +25,5 @@ class Proposer(Protocol):
         count: int,
         seed: Sequence[int],
         among: Sequence[Point] | None = None,
+        structure: Structure | None = None,
     ) -> Points: ...

@@ -1,6 +1,7 @@
 """The points of a bracket: drawn by its number, or proposed from the results of the brackets before."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from nightune.tuning.search.distinct import distinct_points
 from nightune.tuning.search.observations import Observation
@@ -9,6 +10,7 @@ from nightune.tuning.search.rung_agreement import unreliable_rungs
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.scalarization import propose
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Rung, Value
 
@@ -78,7 +80,7 @@ def proposed_by(search: SearchSection, bracket: Bracket, kept: int, of_portfolio
     return chosen_by
 
 
-def bracket_points(
+def bracket_points(  # noqa: PLR0913, PLR0917 - a study's settings, and what a sweep knows before the bracket
     search: SearchSection,
     space: SearchSpace,
     bracket: Bracket,
@@ -86,12 +88,14 @@ def bracket_points(
     seed: Sequence[int],
     kept: Sequence[Params] = (),
     repeats_points: bool = False,
+    structure: Structure | None = None,
 ) -> list[dict[str, Value]]:
     """Return the points of a bracket; the same arguments give the same points on any machine with the same libraries.
 
     `observations` are those of the brackets before, in any order, and of earlier sweeps, whose numbers are below 0.
     `kept` are the bracket's first points, if these were proposed earlier; they are in the result. Where points are
     drawn, they are those that the sweep begins with, for each of its brackets. `repeats_points` as in `draws`.
+    `structure` tells which points share a program: of those that a model proposes, few are preferred.
     """
     proposer = proposer_of(search, bracket)
     if proposer is None:
@@ -100,7 +104,8 @@ def bracket_points(
     first = [dict(point) for point in kept[: bracket.trials]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
-    more = propose(proposer, space, before, first, bracket.trials - len(first), stream)
+    preferring = partial(proposer, structure=structure)
+    more = propose(preferring, space, before, first, bracket.trials - len(first), stream)
     return [*first, *more]
 
 

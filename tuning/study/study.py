@@ -18,6 +18,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.portfolio import is_shipped
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.study.budgets import FIRST_ROUND, brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.ends import total_epochs_problem
@@ -148,11 +149,17 @@ class Study(BaseModel):
         return draws(self.search, self.repeats_points)
 
     def points(
-        self, bracket: Bracket, observations: Sequence[Observation], sweep: int, kept: Sequence[Params] = ()
+        self,
+        bracket: Bracket,
+        observations: Sequence[Observation],
+        sweep: int,
+        kept: Sequence[Params] = (),
+        structure: Structure | None = None,
     ) -> list[dict[str, Value]]:
         """Return the points of a bracket of a sweep, as `bracket_points` does."""
         seed = self.sweep_seed(sweep)
-        return bracket_points(self.search, self.space, bracket, observations, seed, kept, self.repeats_points)
+        search, repeats = self.search, self.repeats_points
+        return bracket_points(search, self.space, bracket, observations, seed, kept, repeats, structure)
 
     @property
     def _asked_trials(self) -> int:
