@@ -11,14 +11,11 @@ from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.new_points import Point
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.samplers import random
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.search.structures import MARGIN, KnownStructures
-from nightune.tuning.search.tree_parzen import tree_parzen
 from tests.tuning.test_gaussian_process import SMALL, SPACE, first_round, seen
 
-PROPOSERS = pytest.mark.parametrize("propose", [gaussian_process, tree_parzen])
 WIDTHS = SearchSpace(
     (
         Dimension("width", Choice((8, 16, 32, 64))),
@@ -68,57 +65,43 @@ def test_the_structure_of_a_chosen_point_is_known_to_the_next() -> None:
     assert structures.best(np.array([0.0, -np.inf, -MARGIN]), POINTS) == 0
 
 
-def test_of_several_proposals_the_first_of_a_known_structure_is_taken_else_the_first() -> None:
-    proposals = [{"width": 8, "rate": 1}, {"width": 32, "rate": 2}, {"width": 16, "rate": 3}, {"width": 16, "rate": 4}]
-    structures = KnownStructures(widths, [{"width": 16}])
-    assert structures.first(iter(proposals)) == proposals[2]
-    assert structures.first(iter(proposals[:2])) == proposals[0]
-    assert structures.first(iter([proposals[1], proposals[0]])) == proposals[0]
-    assert structures.first(iter([])) is None
-
-
-@PROPOSERS
-def test_proposals_of_few_structures_are_a_function_of_the_arguments_and_fewer_the_first_of_more(
-    propose: Proposer,
-) -> None:
+def test_proposals_of_few_structures_are_a_function_of_the_arguments_and_fewer_the_first_of_more() -> None:
     history, seed = first_round(), (3, 0, 16)
-    points = propose(SPACE, history, [], 8, seed, structure=layers)
-    assert points == propose(SPACE, history, [], 8, seed, structure=layers)
-    assert points[:3] == propose(SPACE, history, [], 3, seed, structure=layers)
-    assert points[3:] == propose(SPACE, history, points[:3], 5, seed, structure=layers)
+    points = gaussian_process(SPACE, history, [], 8, seed, structure=layers)
+    assert points == gaussian_process(SPACE, history, [], 8, seed, structure=layers)
+    assert points[:3] == gaussian_process(SPACE, history, [], 3, seed, structure=layers)
+    assert points[3:] == gaussian_process(SPACE, history, points[:3], 5, seed, structure=layers)
 
 
-@PROPOSERS
-def test_proposals_have_fewer_structures_that_no_trial_had(propose: Proposer) -> None:
+def test_proposals_have_fewer_structures_that_no_trial_had() -> None:
     points, seed = random(WIDTHS, 6, [], (2, 0)), (2, 0, 6)
     history, known = seen(points, [rate_loss(point) for point in points]), set(map(widths, points))
     plain, few = (
-        {widths(point) for point in propose(WIDTHS, history, [], 8, seed, structure=structure)} - known
+        {widths(point) for point in gaussian_process(WIDTHS, history, [], 8, seed, structure=structure)} - known
         for structure in (None, widths)
     )
     assert len(few) < len(plain)
 
 
-@PROPOSERS
-def test_proposals_of_one_structure_are_those_without_structures(propose: Proposer) -> None:
+def test_proposals_of_one_structure_are_those_without_structures() -> None:
     history, seed = first_round(), (3, 0, 16)
-    assert propose(SPACE, history, [], 6, seed, structure=lambda point: "one") == propose(SPACE, history, [], 6, seed)
+    assert gaussian_process(SPACE, history, [], 6, seed, structure=lambda point: "one") == gaussian_process(
+        SPACE, history, [], 6, seed
+    )
 
 
-@PROPOSERS
-def test_no_point_is_taken_twice_whatever_its_structure(propose: Proposer) -> None:
+def test_no_point_is_taken_twice_whatever_its_structure() -> None:
     """The space has twelve points, and those of the known structure are all taken."""
     taken: list[Point] = [{"a": 1, "b": option} for option in ("x", "y", "z")]
     history = [Observation(number, point, {4: float(number)}) for number, point in enumerate(taken)]
-    proposed = propose(SMALL, history, [], 9, (1, 0, 3), structure=lambda point: str(point["a"]))
+    proposed = gaussian_process(SMALL, history, [], 9, (1, 0, 3), structure=lambda point: str(point["a"]))
     assert distinct([*taken, *proposed]) == 12
 
 
-@PROPOSERS
-def test_only_recorded_points_are_proposed_whatever_their_structure(propose: Proposer) -> None:
+def test_only_recorded_points_are_proposed_whatever_their_structure() -> None:
     history, recorded = seen(points := random(SPACE, 8, [], (3, 0)), range(len(points))), random(SPACE, 30, [], (5, 0))
-    proposed = propose(SPACE, history, [], 12, (3, 0, 8), recorded, layers)
+    proposed = gaussian_process(SPACE, history, [], 12, (3, 0, 8), recorded, layers)
     assert all(point in recorded for point in proposed)
     assert distinct(proposed) == 12
-    everything = propose(SPACE, history, [], 31, (3, 0, 8), recorded, layers)
+    everything = gaussian_process(SPACE, history, [], 31, (3, 0, 8), recorded, layers)
     assert sorted(map(json.dumps, everything)) == sorted(map(json.dumps, recorded))

@@ -14,7 +14,7 @@ class Proposer(Protocol):
 
     From the space, what was observed before the round, the round's points so far, the number of further points and a
     seed; `among` are the only points that there are, where a recorded search is replayed, and `structure` tells what
-    points share a program.
+    points share a program, for a method that can say which of two points is hardly better.
     """
 
     def __call__(

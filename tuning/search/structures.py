@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from nightune.tuning.search.new_points import Point
-from nightune.tuning.trial import Value
 
 Structure = Callable[[Point], str]  # the name of a point's structure; points of one structure share their program
 MARGIN = 0.3  # of the logarithm of expected improvement: at most a quarter of it is given up
@@ -42,15 +41,3 @@ class KnownStructures:
         chosen = next((place for place in ordered if self.has(points[place])), largest)
         self.add(points[chosen])
         return chosen
-
-    def first(self, points: Iterable[dict[str, Value]]) -> dict[str, Value] | None:
-        """Return the first point of a known structure, else the first of all; None without any. Add its structure."""
-        first: dict[str, Value] | None = None
-        for point in points:
-            first = point if first is None else first
-            if self.has(point):
-                first = point
-                break
-        if first is not None:
-            self.add(first)
-        return first

@@ -1,9 +1,8 @@
 """Propose points from results by tree-structured Parzen estimators: Optuna's, rebuilt in memory for each round."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
@@ -14,14 +13,13 @@ from nightune.tuning.search.encoding import Encoding, is_ordered
 from nightune.tuning.search.new_points import Point, Points, filled, new_points, point_key
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.search.structures import KnownStructures, Structure
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.trial import Value
 
 if TYPE_CHECKING:
     import optuna
 
 REPEATS = 8  # points in a row that are taken already, after which the rest of a round is drawn
-ASKED = 3  # new proposals for a trial at most, until one has a known structure
 BELOW_ONE = 1 - 1e-9
 
 
@@ -38,8 +36,8 @@ def tree_parzen(
 
     A trial that was dropped at a rung ranks after those that came further, a failed or diverged one last. The points
     are a function of the arguments and of Optuna's version. `among` are the only points that may be proposed: of
-    these, the nearest to each proposal is taken. With `structure` each is the first of `ASKED` proposals that has a
-    known structure, if one has. ImportError without Optuna.
+    these, the nearest to each proposal is taken. `structure` is not read: Optuna gives no scores to compare draws by.
+    ImportError without Optuna.
     """
     if count <= 0:
         return []
@@ -48,20 +46,19 @@ def tree_parzen(
         return filled([], space, taken, count, seed, among)
     study = _study(space, observations, pending)
     left = None if among is None else _Recorded(space, new_points(list(map(dict, among)), taken))
-    structures, keys = KnownStructures(structure, taken), {point_key(each) for each in taken}
+    keys = {point_key(each) for each in taken}
     found: Points = []
-    for place in range(len(pending), len(pending) + count):
-        proposals = (_asked(study, space, [*seed, place, attempt]) for attempt in range(REPEATS))
-        nearest = proposals if left is None else left.nearest(proposals)
-        new = (point for point in nearest if point_key(point) not in keys)
-        point = structures.first(islice(new, ASKED))
-        if point is None:
-            break
-        if left is not None:
-            left.remove(point)
+    repeats = 0
+    while len(found) < count and repeats < REPEATS and (left is None or left.points):
+        point = _asked(study, space, [*seed, len(pending) + len(found), repeats])
+        point = point if left is None else left.take(point)
+        if point_key(point) in keys:
+            repeats += 1
+            continue
         study.add_trial(_frozen(space, point, "RUNNING"))
         found.append(point)
         keys.add(point_key(point))
+        repeats = 0
     return filled(found, space, taken, count, seed, among)
 
 
@@ -176,17 +173,12 @@ class _Recorded:
     """Recorded points, of which the nearest to a proposal is taken, each once."""
 
     def __init__(self, space: SearchSpace, points: Points) -> None:
-        self._points, self._encode = points, Encoding(space)
+        self.points = points
+        self._encode = Encoding(space)
         self._places = self._encode(points) if points else np.empty((0, 0))
 
-    def nearest(self, proposals: Iterator[dict[str, Value]]) -> Iterator[dict[str, Value]]:
-        """Yield the point that is left nearest to each proposal; nothing if none is left."""
-        for proposal in proposals if self._points else ():
-            away = self._places - self._encode([proposal])
-            yield self._points[int(np.square(away).sum(axis=1).argmin())]
-
-    def remove(self, point: dict[str, Value]) -> None:
-        """Take a point away."""
-        place = self._points.index(point)
+    def take(self, point: Point) -> dict[str, Value]:
+        """Return the nearest point that is left, and take it away."""
+        place = int(np.square(self._places - self._encode([point])).sum(axis=1).argmin())
         self._places = np.delete(self._places, place, axis=0)
-        del self._points[place]
+        return self.points.pop(place)
