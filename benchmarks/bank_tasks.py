@@ -38,6 +38,7 @@ class Recorded:
     """One data set: its recorded curves, and the regret of a point by the mean of its losses over seeds."""
 
     marks, direction = MARKS, "minimize"
+    structural = ("model.units",)
 
     def __init__(self, recorded: RecordedCurves, space: SearchSpace, name: str, is_table: bool) -> None:
         self.recorded, self.space, self.name = recorded, space, name

@@ -25,10 +25,11 @@ from nightune.tuning.trial import Params, Value
 MARKS = (16, 32, 64, 128, 256)
 SCORED = 400  # configurations whose scores on the other tables are the prior mean of a search
 BINS = 60  # of configurations of one quality, by their means
-# By family: the levels of each dimension, those without an order, the result, and its sign where lower is better.
+# By family: the levels of each dimension, those without an order, the result, and its sign where lower is better. Then
+# the dimensions of a network's structure: numbers of layers and units, activations.
 FAMILIES = {
-    "hpobench": ((10, 10, 3, 10, 10), (), "val_acc", -1.0),
-    "hpolib": ((2, 2, 4, 3, 3, 6, 2, 6, 6), (0, 1, 6), "val_loss", 1.0),
+    "hpobench": ((10, 10, 3, 10, 10), (), "val_acc", -1.0, (2, 4)),
+    "hpolib": ((2, 2, 4, 3, 3, 6, 2, 6, 6), (0, 1, 6), "val_loss", 1.0, (0, 1, 7, 8)),
 }
 UNCHANGED = ("car",)  # reaches 1.0 in all splits
 
@@ -51,7 +52,8 @@ class Table:
     epochs, marks, direction = 1, MARKS, "minimize"
 
     def __init__(self, family: str, file: Path) -> None:
-        self.sizes, self._unordered, self._key, self._sign = FAMILIES[family]
+        self.sizes, self._unordered, self._key, self._sign, places = FAMILIES[family]
+        self.structural = tuple(f"x{place}" for place in places)
         self.name, self._family, self._file = file.stem, family, file
         self.others: Sequence[Table] = ()
 

@@ -84,6 +84,7 @@ class Task:
     """One data set: its curves with noise, and the regret of a configuration."""
 
     epochs, marks, direction = EPOCHS, MARKS, "maximize"
+    structural = ("num_layers", "max_units")
 
     def __init__(self, surrogate: Surrogate, name: str) -> None:
         self.surrogate, self.name = surrogate, name

@@ -6,13 +6,16 @@ folder of the LCBench surrogate (`lcbench.py`: learning curves of 34 data sets),
 epochs, in thousandths: 0 is the best configuration known, 1000 the median of random ones. A method with `portfolio`
 begins with eight configurations that were chosen on the other data sets, and its model with the scores of recorded ones
 there (decision 168). With `--confirm 8` it is the regret of the winner that `[confirmation]` chooses by its default
-numbers of finalists and seeds, all within the same epochs, as a mean over eight draws of the replicates.
+numbers of finalists and seeds, all within the same epochs, as a mean over eight draws of the replicates. With
+`--few-structures` proposals prefer networks that earlier trials had, as those of `nightune tune` do; the number of
+different ones among the first 24, 40, 60 and 100 trials is saved either way.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +46,7 @@ OWN_BANKS = ("bank", "bank-nearest")
 PORTFOLIO = "portfolio"  # the last word of methods that begin with one
 SIZED = ("successive_halving",)
 CONFIGURATIONS = 8
+COUNTED_TRIALS = (24, 40, 60, 100)  # among which structures are counted
 METHODS: dict[str, dict[str, object]] = {
     "random": {"method": "random", "trials": 256},
     "successive_halving": {"method": "successive_halving"},  # with as many trials as the epochs allow
@@ -64,6 +68,7 @@ class Task(Protocol):
     epochs: int
     marks: Sequence[int]
     direction: str
+    structural: Sequence[str]  # the dimensions that decide which network is compiled
 
     @property
     def space(self) -> SearchSpace: ...
@@ -96,21 +101,28 @@ def search_of(method: str, task: Task, epochs: int, is_confirmed: bool) -> Searc
     return fitting
 
 
-def regrets(method: str, task: Task, seed: int, marks: Sequence[int], draws: int) -> Iterator[float]:
+def regrets(
+    method: str, task: Task, bank: Bank, seed: int, marks: Sequence[int], draws: int, points: dict[int, Params]
+) -> Iterator[float]:
     """Yield the regret after each of these numbers of epochs; NaN where nothing is found, or too few are left.
 
-    It is that of the leader, or the mean over so many `draws` of confirmed winners.
+    It is that of the leader, or the mean over so many `draws` of confirmed winners. `points` gets those of all trials.
     """
-    bank = task.bank(seed)
     has_portfolio = method.endswith(PORTFOLIO)
     first = task.portfolio(CONFIGURATIONS) if has_portfolio else []
     prior = task.prior if has_portfolio else None
     for part in [(mark,) for mark in marks] if method in SIZED else [marks]:
         search = search_of(method, task, part[-1], draws > 0)
-        trainings = iter(()) if search is None else simulate(search, bank, seed, first, prior)
+        trainings = iter(()) if search is None else _noted(simulate(search, bank, seed, first, prior), points)
         for found in _winners(trainings, task, bank, part, draws) if draws else _leaders(trainings, task, part):
             regret = [float("nan") if each is None else task.regret(each.point) for each in found]
             yield sum(regret) / len(regret)
+
+
+def _noted(trainings: Iterator[Training], points: dict[int, Params]) -> Iterator[Training]:
+    for each in trainings:
+        points[each.trial] = each.point
+        yield each
 
 
 def _leaders(trainings: Iterator[Training], task: Task, marks: Sequence[int]) -> Iterator[list[Leader | None]]:
@@ -143,6 +155,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="Measure the first of so many data sets, and so on.")
     parser.add_argument("--until", type=int, default=1600, help="Measure up to so many epochs.")
     parser.add_argument("--confirm", type=int, default=0, help="Measure winners over so many draws of replicates.")
+    parser.add_argument("--few-structures", action="store_true", help="Prefer networks that earlier trials had.")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/simulate_search.jsonl"))
     arguments = parser.parse_args()
     tasks = read_tasks(arguments.bank)[:: arguments.every]
@@ -152,6 +165,7 @@ def main() -> None:
     lines = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     marks = [mark for mark in tasks[0].marks if mark <= arguments.until]
     bank = f"{arguments.bank}, {arguments.confirm} draws of replicates" if arguments.confirm else arguments.bank
+    bank += ", few structures" if arguments.few_structures else ""
     found = [row for row in map(json.loads, lines) if row["bank"] == bank]
     done = {(row["method"], row["task"], row["seed"]): row for row in found if len(row["regret"]) >= len(marks)}
     with arguments.results.open("a") as results:
@@ -159,26 +173,34 @@ def main() -> None:
             for task in tasks:
                 for method in methods:
                     if (method, task.name, seed) not in done:
-                        row = {"bank": bank, **_measure(method, task, seed, marks, arguments.confirm)}
+                        measured = _measure(method, task, seed, marks, arguments.confirm, arguments.few_structures)
+                        row = {"bank": bank, **measured}
                         done[(method, task.name, seed)] = row
                         print(json.dumps(row), file=results, flush=True)
     seeds = range(arguments.seeds)
-    measured = {
+    regret = {
         method: np.array([[done[method, task.name, seed]["regret"][: len(marks)] for seed in seeds] for task in tasks])
         for method in methods
     }
-    _print(measured, marks)
+    _print(regret, marks)
 
 
 def _is_of_full_trainings(keys: dict[str, object]) -> bool:
     return keys["method"] in ("random", "gp", "tpe", "auto") and "smallest_epochs" not in keys
 
 
-def _measure(method: str, task: Task, seed: int, marks: Sequence[int], draws: int) -> dict[str, Any]:
-    started = time.process_time()
-    found = [round(each, 1) for each in regrets(method, task, seed, marks, draws)]
+def _measure(method: str, task: Task, seed: int, marks: Sequence[int], draws: int, prefers_few: bool) -> dict[str, Any]:
+    def structure(point: Params) -> str:
+        return json.dumps([point[name] for name in task.structural])
+
+    bank, points, started = task.bank(seed), dict[int, Params](), time.process_time()
+    bank = replace(bank, structure=structure) if prefers_few else bank
+    found = [round(each, 1) for each in regrets(method, task, bank, seed, marks, draws, points)]
     seconds = round(time.process_time() - started, 2)
-    return {"method": method, "task": task.name, "seed": seed, "regret": found, "seconds": seconds}
+    held = [structure(points[number]) for number in sorted(points)]
+    counts = {most: len(set(held[:most])) for most in COUNTED_TRIALS if len(held) >= most}
+    row = {"method": method, "task": task.name, "seed": seed, "regret": found, "seconds": seconds}
+    return row if method in SIZED else {**row, "structures": counts}
 
 
 def _print(found: dict[str, np.ndarray], marks: Sequence[int]) -> None:

@@ -25,10 +25,10 @@ from nightune.tasks.confirm_finalists import (
 from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, learned, read_earlier, uses_history
 from nightune.tasks.first_points import begun_by, choose_first_points
+from nightune.tasks.guide_proposals import guidance_of
 from nightune.tasks.load_study import load_study, refuse_missing_sampler
 from nightune.tasks.next_generation import member_chooser
 from nightune.tasks.prepare_data import prepare_data
-from nightune.tasks.prior_scores import prior_scores
 from nightune.tasks.propose_trials import Kept, propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_first_rung, announce_round, announce_rung
@@ -58,8 +58,8 @@ from nightune.tasks.workers.requirements import environments_of_workers, refuse_
 from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.observations import Observation, observed
-from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.study.budgets import survivors
 from nightune.tuning.study.rounds import as_settled, is_proposed, settled
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult
@@ -126,8 +126,8 @@ def search(setting: Setting) -> Setting:
     proposed: list[Trial] = []
     first_rungs = dict(setting.sweep.first_rungs)
     recorded = dict(read_proposals(setting.store, setting.sweep))
-    prior = cache(lambda: prior_scores(setting.study, setting.data.task))
-    choose = member_chooser(setting, chooser(setting, recorded, first_rungs, prior), latest)
+    guidance = cache(lambda: guidance_of(setting.study, setting.data.task))
+    choose = member_chooser(setting, chooser(setting, recorded, first_rungs, guidance), latest)
     for planned in setting.study.brackets:
         bracket, trials = choose(planned, history)
         remaining = trials
@@ -144,7 +144,7 @@ def search(setting: Setting) -> Setting:
         history += observed(trials, ended, setting.sweep.direction, setting.sweep.further)
         if has_ended(setting, latest.values()) and planned.first >= max(recorded, default=0):
             break
-    believe(setting, proposed, history, prior)
+    believe(setting, proposed, history, guidance)
     return record_end(replace(setting, sweep=replace(setting.sweep, first_rungs=tuple(first_rungs.items()))))
 
 
@@ -152,7 +152,7 @@ def believe(
     setting: Setting,
     trials: Sequence[Trial],
     history: Sequence[Observation],
-    prior: Callable[[], PriorMean | None],
+    guidance: Callable[[], Guidance],
 ) -> None:
     """Record what the search believes where a model proposed its trials, and how well its expectations came true.
 
@@ -166,7 +166,7 @@ def believe(
         return
     if {each.trial.number for each in setting.finished()} <= {each.number for each in history}:
         seed = study.sweep_seed(sweep.number)
-        held = beliefs(study.space, trials, history, sweep.direction, seed, prior())
+        held = beliefs(study.space, trials, history, sweep.direction, seed, guidance().prior)
         write_beliefs(setting.store, sweep, held)
 
 
@@ -174,14 +174,14 @@ def chooser(
     setting: Setting,
     recorded: dict[int, Sequence[Params]],
     first_rungs: dict[int, int],
-    prior: Callable[[], PriorMean | None],
+    guidance: Callable[[], Guidance],
 ) -> Callable[[Bracket, Sequence[Observation]], tuple[Bracket, list[Trial]]]:
     """Return a function from a planned bracket and what was observed before it to the bracket and its trials.
 
     `recorded` are the proposals on the sweep's run, and `first_rungs` those of rounds that adapt them; it adds to both.
     What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
-    are the rungs, and the points that it begins with: the best of earlier sweeps, and those of the portfolio. `prior`
-    returns what is expected before the results.
+    are the rungs, and the points that it begins with: the best of earlier sweeps, and those of the portfolio. What
+    guides proposals beside the results, `guidance` returns.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     expected = dict(read_expectations(store, sweep))
@@ -202,8 +202,8 @@ def chooser(
             first_rungs[bracket.first] = bracket.rungs[0].epochs
             write_first_rungs(store, sweep.run_id, first_rungs)
         first = Kept(kept, expected.get(bracket.first, [])) if is_by_model else begun
-        expected_before = prior() if is_by_model and len(kept) < bracket.trials else None
-        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first, expected_before)
+        guided = guidance() if is_by_model and len(kept) < bracket.trials else NO_GUIDANCE
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, first, guided)
         if is_by_model:
             announce_round(bracket, len(seen))
             announce_first_rung(planned, bracket, is_new=is_open)

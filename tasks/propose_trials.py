@@ -15,8 +15,8 @@ from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.expectation import expectations
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.rounds import begun_with, is_expected, proposed_by
 from nightune.tuning.study.study import Study, training_seed
@@ -50,21 +50,21 @@ def propose_trials(
     bracket: Bracket,
     history: Sequence[Observation],
     kept: Kept = NOTHING_KEPT,
-    prior: PriorMean | None = None,
+    guidance: Guidance = NO_GUIDANCE,
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 
-    Those with kept points come first. `prior` is what a model expects before there are results.
+    Those with kept points come first. `guidance` is what guides a model beside the results.
     """
     count = len(kept.points)
-    points = study.points(bracket, history, sweep_number, kept.points, prior)
+    points = study.points(bracket, history, sweep_number, kept.points, guidance)
     trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
     by = proposed_by(study.search, bracket, count, kept.of_portfolio)
     expected: list[Expectation | None] = [None] * len(points)
     if is_expected(study.search, bracket):
         before = [*kept.expected, *[None] * count][:count]
         seen = [each for each in history if each.number < bracket.first]
-        more = expectations(study.space, seen, points[len(before) :], study.objective.direction, prior)
+        more = expectations(study.space, seen, points[len(before) :], study.objective.direction, guidance.prior)
         expected = [*before, *more]
     return [replace(each, proposed_by=by(place), expected=expected[place]) for place, each in enumerate(trials)]
 

@@ -9,6 +9,7 @@ from typing import Any
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import silent_defaults
 from nightune.tasks.load_study import load_study, missing_sampler
+from nightune.tasks.program_structures import structure_of
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.records import optional_file, whole_records
@@ -136,6 +137,7 @@ def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool
         recordings,
         continuations=len(results) - len(from_start),
         outside=len(from_start) - len(recordings),
+        structure=structure_of(question.space),
     )
 
 

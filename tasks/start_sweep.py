@@ -33,7 +33,7 @@ from nightune.tasks.trial.threads import settle_threads
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
-from nightune.tuning.study.rounds import as_settled
+from nightune.tuning.study.rounds import as_settled, is_expected
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -111,7 +111,8 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     try:
         with interrupts_raised(), crash_log.choosing_engine():
             make = None if dataset.is_on_disk else trained_on
-            work = PlannedWork(study.trial_count, planned_epochs(study.search, study.brackets))
+            proposed = sum(each.trials for each in study.brackets if is_expected(study.search, each))
+            work = PlannedWork(study.trial_count, planned_epochs(study.search, study.brackets), proposed)
             key = check_key(_question(study, data, recipes, request) | check_setting())
             known = read_agreement(store.compiled, key)
             choice = choose_engine(request, recipes, dataset, folder, make, work, known)

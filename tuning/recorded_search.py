@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 
 from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.simulator import Bank, Leader, Training, leaders, simulate
 from nightune.tuning.study.budgets import ROUND, brackets, largest_cost_epochs
 from nightune.tuning.study.search_section import SearchSection
@@ -50,7 +51,8 @@ class Recording:
 class Pool:
     """The recorded trials of sweeps of one space, objective, data and number of epochs.
 
-    Left out are `continuations` of other trials, and trials whose point is `outside` the space.
+    Left out are `continuations` of other trials, and trials whose point is `outside` the space. `structure` tells which
+    points share a program.
     """
 
     space: SearchSpace
@@ -59,6 +61,7 @@ class Pool:
     recordings: tuple[Recording, ...]
     continuations: int = 0
     outside: int = 0
+    structure: Structure | None = None
 
     @cached_property
     def by_point(self) -> dict[str, list[Recording]]:
@@ -77,7 +80,9 @@ class Pool:
     def bank(self) -> Bank:
         """The recorded curves, of which a search chooses."""
         points = tuple(each[0].point for each in self.by_point.values())
-        return Bank(self.space, self.direction, lambda point, trial: self.of(point, trial).curve, points)
+        return Bank(
+            self.space, self.direction, lambda point, trial: self.of(point, trial).curve, points, self.structure
+        )
 
     def objective(self, point: Params) -> float:
         """Return the mean of the best epochs of a point's recordings; NaN if none is finite."""

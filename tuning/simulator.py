@@ -7,9 +7,11 @@ from itertools import count
 from statistics import fmean
 
 from nightune.tuning.search.gaussian_process import gaussian_process
+from nightune.tuning.search.guidance import Guidance
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import Structure
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
 from nightune.tuning.study.rounds import bracket_points, proposer_of, settled
 from nightune.tuning.study.search_section import SearchSection
@@ -26,12 +28,14 @@ class Bank:
 
     A curve may be shorter than the search's epochs, as after an early stop; NaN are epochs that were not finite.
     `points` are the only ones that were recorded, of which a search chooses, each once; None if there is any point.
+    `structure` tells which points share a program, for methods that prefer few.
     """
 
     space: SearchSpace
     direction: str
     curve: Curve
     points: tuple[Params, ...] | None = None
+    structure: Structure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +178,11 @@ class _Sweep:
         self, bracket: Bracket, observations: Sequence[Observation], taken: Sequence[Params]
     ) -> list[dict[str, Value]]:
         """Return the points of a bracket: as a sweep has them, or of those that were recorded and not yet taken."""
-        bank, proposer = self.bank, proposer_of(self.search, bracket, self.prior)
+        bank, guidance = self.bank, Guidance(self.prior, self.bank.structure)
+        proposer = proposer_of(self.search, bracket, guidance)
         if bank.points is None:
             kept = () if proposer else self.first
-            return bracket_points(self.search, bank.space, bracket, observations, self.seed, kept, self.prior)
+            return bracket_points(self.search, bank.space, bracket, observations, self.seed, kept, guidance)
         propose = proposer or gaussian_process  # which draws without observations
         seen = observations if proposer else ()
         begun = [] if proposer else [dict(point) for point in self.first[bracket.first :][: bracket.trials]]

@@ -22,16 +22,21 @@ from nightune.models.training.row_weights import weights_of_classes
 MARGIN = 0.9  # `fit` must cost less than this share of the compiled engine, for measurements are noisy
 LEAST_SAVED_SECONDS = 5.0
 COUNTED_RECIPES = 16  # whose models are built, to find how many programs they need
+NEW_SHARE = 1 / 3  # of proposed trials that need another program than those before, where nearly all drawn ones do
 MEASURED_EXAMPLES = 5_000  # of training and validation; epochs of more are extrapolated from a part
 TRIED_RECIPES = 3  # to measure an epoch of: some models cannot be built, and some trainings diverge at once
 
 
 @dataclass(frozen=True)
 class PlannedWork:
-    """What a sweep trains at most: trials, and their epochs in total, each of which trains every fold once."""
+    """What a sweep trains at most: trials, and their epochs in total, each of which trains every fold once.
+
+    Of the trials `proposed` are not drawn, but chosen with a preference for programs of earlier ones (decision 157).
+    """
 
     trials: int
     epochs: int
+    proposed: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def cheaper_in_fit(
     if not isinstance(engine, Compiles):
         return None
     sample = recipes[:COUNTED_RECIPES]
-    programs = _programs(engine.program_count(sample), len(sample), work.trials)
+    programs = _programs(engine.program_count(sample), len(sample), work)
     members = max(1, len(dataset.folds))  # trainings of a trial, in one program
     compiling = (programs - 1) * max(0.0, seconds.first - seconds.compiled)
     compiled, fit = (work.trials * members * each for each in (seconds.compiled, seconds.fit))
@@ -76,11 +81,12 @@ def cheaper_in_fit(
     )
 
 
-def _programs(counted: int, sampled: int, trials: int) -> int:
+def _programs(counted: int, sampled: int, work: PlannedWork) -> int:
     """Return the expected number of programs: more trials bring more if most of the sampled ones have their own."""
     if 2 * counted <= sampled:
         return counted
-    return max(counted, round(counted * trials / sampled))
+    alone = work.trials - work.proposed + NEW_SHARE * work.proposed
+    return max(1, round(counted * alone / sampled))
 
 
 def _is_worth_it(compiled: float, fit: float) -> bool:

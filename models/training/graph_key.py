@@ -33,6 +33,16 @@ def program_key(recipe: Recipe, code: str, rules: frozenset[str] | None = None) 
     return f"{model_key(recipe, code)} · shared rules{_loss_structure(recipe)}"
 
 
+def structure_key(recipe: Recipe, rules: frozenset[str] | None = None) -> str:
+    """Return the program key as far as it is known of points before anything is built, for models of one code.
+
+    A float of the model is taken for data where it is above 0, as is a dropout rate of our own architectures: it often
+    is one of a user's function, too, and a continuous width would share its program with no other trial anyway.
+    """
+    model = {name: value > 0 if isinstance(value, float) else value for name, value in recipe.model.items()}
+    return program_key(replace(recipe, model=model), "", rules)
+
+
 def has_shared_rule(recipe: Recipe, rules: frozenset[str] | None = None) -> bool:
     """Return whether an update consists of a shared rule, one of those given, weight decay and penalties only."""
     if rules is not None and (len(rules) < 2 or recipe.optimizer.shared_rule not in rules):

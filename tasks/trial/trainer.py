@@ -11,6 +11,7 @@ from nightune.models.training import reported_names
 from nightune.models.training.engine import Compilation, Compiles
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
+from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial
@@ -71,7 +72,7 @@ def make_trainer(
     engine_name: str, data: PreparedData, study: Study, compiled: Path, accumulates_blocks: bool
 ) -> Trainer:
     """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
-    of_study = _OfStudy(_rules(study), accumulates_blocks)
+    of_study = _OfStudy(shared_rules_of(study.space), accumulates_blocks)
     return _make_trainer(engine_name, data.folder, study.path.parent, compiled, of_study)
 
 
@@ -88,12 +89,12 @@ def compilation_of(engine: "Engine") -> Compilation:
     return engine.compilation if isinstance(engine, Compiles) else Compilation(0, 0.0)
 
 
-def _rules(study: Study) -> frozenset[str]:
-    """Return the rules that the optimizers of the study's trials can have, as far as they can share a program."""
-    corrects = {True, *map(bool, study.space.options("bias_correction"))}
+def shared_rules_of(space: SearchSpace) -> frozenset[str]:
+    """Return the rules that the optimizers of a study's trials can have, as far as they can share a program."""
+    corrects = {True, *map(bool, space.options("bias_correction"))}
     found = (
         OptimizerSettings(str(kind), bias_correction=is_corrected).shared_rule
-        for kind in study.space.options("optimizer")
+        for kind in space.options("optimizer")
         for is_corrected in corrects
     )
     return frozenset(filter(None, found))

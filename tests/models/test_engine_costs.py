@@ -39,7 +39,7 @@ def why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Why:
 
     def ask(
         recipes: list[Recipe],
-        work: tuple[int, int],
+        work: tuple[int, ...],
         seconds: tuple[float, float, float],
         epochs: tuple[float, float] = (0.0, 0.0),
         folds: int = 0,
@@ -62,6 +62,15 @@ def test_a_program_for_each_trial_is_left_to_fit(why: Why) -> None:
     assert reason is not None
     # 39 further programs of 2 s, and 0.1 s for each of 40 trials; `fit` takes 0.4 s for each.
     assert all(number in reason for number in ("40 programs", "78 s", "82 s", "16 s"))
+
+
+def test_proposed_trials_share_programs_as_few_are_preferred(why: Why) -> None:
+    """Ten trials are drawn, and a third of thirty others need a program: 19 further ones of 2 s, and 4 s to train."""
+    reason = why(WIDTHS, (40, 200, 30), (2.1, 0.1, 0.4))
+    assert reason is not None
+    assert all(number in reason for number in ("20 programs", "38 s", "42 s"))
+    assert why(WIDTHS, (40, 200, 30), (2.1, 0.1, 1.1)) is None
+    assert why(WIDTHS, (40, 200), (2.1, 0.1, 1.1)) is not None
 
 
 def test_long_trainings_pay_for_programs_of_their_own(why: Why) -> None:

@@ -27,7 +27,7 @@ from nightune.tasks.tracking.sweeps.sweeps import (
 )
 from nightune.tasks.trial import trainer as trainer_module
 from nightune.tasks.trial.interrupts import interrupts_remembered
-from nightune.tasks.trial.trainer import FEW_EXAMPLES, _rules, accumulates_blocks, trainer_of
+from nightune.tasks.trial.trainer import FEW_EXAMPLES, accumulates_blocks, shared_rules_of, trainer_of
 from nightune.tuning.errors import StudyError
 from nightune.tuning.study.study import Study
 from tests.flows.conftest import small_study
@@ -146,7 +146,7 @@ def test_programs_hold_the_rules_of_the_studys_own_optimizers(store_root: Path, 
         kept = [line for line in text.splitlines() if not line.startswith("optimizer")]
         place = kept.index("[space]") + 1
         small_study.write_text("\n".join([*kept[:place], f"optimizer = {optimizers}", *kept[place:]]), encoding="utf-8")
-        assert _rules(load_study(small_study)) == expected
+        assert shared_rules_of(load_study(small_study).space) == expected
 
 
 def test_a_check_is_remembered_for_the_same_question_and_no_other(

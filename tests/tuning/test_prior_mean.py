@@ -10,6 +10,7 @@ import pytest
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.expectation import expectations, expected_best
 from nightune.tuning.search.gaussian_process import gaussian_process
+from nightune.tuning.search.guidance import Guidance
 from nightune.tuning.search.methods import METHODS
 from nightune.tuning.search.new_points import Point
 from nightune.tuning.search.observations import Observation
@@ -60,7 +61,7 @@ def near_the_worst(count: int) -> list[Observation]:
 
 def test_a_prior_that_is_right_finds_what_results_do_not_tell() -> None:
     history = near_the_worst(8)
-    with_prior = gaussian_process(SPACE, history, [], 8, SEED, prior=prior())
+    with_prior = gaussian_process(SPACE, history, [], 8, SEED, guidance=Guidance(prior()))
     without = gaussian_process(SPACE, history, [], 8, SEED)
     assert np.median([loss(point) for point in with_prior]) < 0.5
     assert np.median([loss(point) for point in without]) > 1.0
@@ -68,7 +69,7 @@ def test_a_prior_that_is_right_finds_what_results_do_not_tell() -> None:
 
 def test_a_prior_that_is_wrong_is_left_as_results_come() -> None:
     history = seen(random(SPACE, 40, [], (5, 0)))
-    points = gaussian_process(SPACE, history, [], 8, SEED, prior=prior(sign=-1.0))
+    points = gaussian_process(SPACE, history, [], 8, SEED, guidance=Guidance(prior(sign=-1.0)))
     assert np.median([loss(point) for point in points]) < 0.5
     drawn = random(SPACE, 50, [], (9, 0))
     expected = [each.value for each in expectations(SPACE, history, drawn, "minimize", prior(-1.0)) if each]
@@ -77,21 +78,21 @@ def test_a_prior_that_is_wrong_is_left_as_results_come() -> None:
 
 def test_proposals_with_a_prior_are_a_function_of_the_arguments_and_fewer_are_the_first_of_more() -> None:
     history = near_the_worst(8)
-    whole = gaussian_process(SPACE, history, [], 6, SEED, prior=prior())
-    assert whole == gaussian_process(SPACE, history, [], 6, SEED, prior=prior())
-    assert whole[:4] == gaussian_process(SPACE, history, [], 4, SEED, prior=prior())
-    assert gaussian_process(SPACE, history, whole[:2], 4, SEED, prior=prior()) == whole[2:]
+    whole = gaussian_process(SPACE, history, [], 6, SEED, guidance=Guidance(prior()))
+    assert whole == gaussian_process(SPACE, history, [], 6, SEED, guidance=Guidance(prior()))
+    assert whole[:4] == gaussian_process(SPACE, history, [], 4, SEED, guidance=Guidance(prior()))
+    assert gaussian_process(SPACE, history, whole[:2], 4, SEED, guidance=Guidance(prior())) == whole[2:]
 
 
 def test_recorded_points_are_candidates_but_none_that_is_taken_or_not_among_those_allowed() -> None:
     held, history = prior(), near_the_worst(8)
-    points = gaussian_process(SPACE, history, [], 8, SEED, prior=held)
+    points = gaussian_process(SPACE, history, [], 8, SEED, guidance=Guidance(held))
     assert any(point in held.best for point in points)
     taken = [point for point in points if point in held.best]
-    again = gaussian_process(SPACE, [*history, *seen(taken)], [], 8, SEED, prior=held)
+    again = gaussian_process(SPACE, [*history, *seen(taken)], [], 8, SEED, guidance=Guidance(held))
     assert not [point for point in again if point in taken]
     allowed = random(SPACE, 12, [], (23, 0))
-    assert all(point in allowed for point in gaussian_process(SPACE, history, [], 8, SEED, allowed, held))
+    assert all(point in allowed for point in gaussian_process(SPACE, history, [], 8, SEED, allowed, Guidance(held)))
 
 
 def test_the_best_recorded_points_come_best_first() -> None:
@@ -112,13 +113,14 @@ def test_the_best_expected_point_may_be_one_that_only_the_prior_knows() -> None:
 
 def test_only_methods_that_expect_an_objective_begin_from_a_prior() -> None:
     held = prior()
-    assert METHODS["tpe"].proposer_from(held) is tree_parzen
-    assert METHODS["random"].proposer_from(held) is None
-    assert METHODS["auto"].proposer_from(None) is gaussian_process
-    proposer = METHODS["auto"].proposer_from(held)
+    assert METHODS["tpe"].guided_by(Guidance(held)) is tree_parzen
+    assert METHODS["random"].guided_by(Guidance(held)) is None
+    proposer = METHODS["auto"].guided_by(Guidance(held))
     assert proposer is not None
     history = near_the_worst(8)
-    assert proposer(SPACE, history, [], 2, SEED) == gaussian_process(SPACE, history, [], 2, SEED, prior=held)
+    assert proposer(SPACE, history, [], 2, SEED) == gaussian_process(
+        SPACE, history, [], 2, SEED, guidance=Guidance(held)
+    )
 
 
 def test_scores_are_means_over_data_sets_whatever_their_scales_and_failures_are_the_worst() -> None:

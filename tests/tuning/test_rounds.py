@@ -2,12 +2,13 @@
 
 import pytest
 
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.samplers import random
 from nightune.tuning.study.budgets import can_extend, largest_cost_epochs
 from nightune.tuning.study.rounds import bracket_points, is_proposed
 from nightune.tuning.study.study import Study
-from nightune.tuning.trial import Bracket, Rung
+from nightune.tuning.trial import Bracket, Params, Rung
 from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 
 SPACE = 'learning_rate.peak = { low = 1e-4, high = 0.1, scale = "log" }\nbatch_size.size = { low = 8, high = 64 }'
@@ -47,6 +48,22 @@ def test_the_first_round_is_that_of_a_random_search_and_the_others_follow_result
     later = [Observation(16 + number, point, {12: -1.0}) for number, point in enumerate(second)]
     assert second == study.points(study.brackets[1], [*history, *later], 0)  # of the brackets before only
     assert study.points(study.brackets[1], history, 0, second[:5]) == second
+
+
+def test_a_round_prefers_what_shares_a_program_with_trials_before(read: Read) -> None:
+    study = read(study_text(SPACE, search=GP))
+    first = study.points(study.brackets[0], [], 0)
+    history = [Observation(number, point, {12: float(number % 7)}) for number, point in enumerate(first)]
+
+    def size(point: Params) -> str:
+        return str(point["batch_size.size"])
+
+    known = set(map(size, first))
+    plain, few = (
+        study.points(study.brackets[1], history, 0, (), each) for each in (NO_GUIDANCE, Guidance(structure=size))
+    )
+    assert len(set(map(size, few)) - known) < len(set(map(size, plain)) - known)
+    assert few == study.points(study.brackets[1], history[::-1], 0, few[:5], Guidance(structure=size))
 
 
 def test_what_was_proposed_is_kept_whatever_the_results_are_now(read: Read) -> None:

@@ -1,15 +1,17 @@
 """Propose points from results: expected improvement under a Gaussian process, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nightune.tuning.search.domains import Choice
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.new_points import Point, Points, filled, new_points
 from nightune.tuning.search.observations import Observation, comparable
-from nightune.tuning.search.prior_mean import PriorMean, expected_scores
+from nightune.tuning.search.prior_mean import expected_scores
 from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.structures import KnownStructures
 from nightune.tuning.search.surrogate import Posterior
 from nightune.tuning.trial import Value
 
@@ -27,14 +29,15 @@ def gaussian_process(
     count: int,
     seed: Sequence[int],
     among: Sequence[Point] | None = None,
-    prior: PriorMean | None = None,
+    guidance: Guidance = NO_GUIDANCE,
 ) -> Points:
     """Return `count` new points: those of the largest expected improvement, each given those before it.
 
     `pending` are points without results yet, which are not proposed again. The points are a function of the arguments
     alone, and fewer are the first of more. Failed and diverged trials count as the worst. `among` are the only points
-    that may be proposed, as of a recorded search: then there may be fewer than `count`. `prior` says what the model
-    expects before it has results.
+    that may be proposed, as of a recorded search: then there may be fewer than `count`. The prior of
+    `guidance` is what the model expects before it has results; with its structure a point of a known structure is
+    preferred to one that is hardly better.
     """
     if count <= 0:
         return []
@@ -44,10 +47,12 @@ def gaussian_process(
     if np.isfinite(losses).sum() < LEAST_FINITE or not space.varying:
         return filled([], space, taken, count, seed, among)
     known = [each.point for each, _ in seen]
+    prior = guidance.prior
     candidates = candidates_of(space, known, losses, taken, seed, among, () if prior is None else prior.best)
     # Known points are among the places: the best of their means is what has to be improved.
     model = expected_scores(space, known, scores(losses), [*known, *pending, *candidates], prior)
-    chosen = _greedy(model, len(known), len(pending), count)
+    structures = KnownStructures(guidance.structure, taken)
+    chosen = _greedy(model, len(known), len(pending), count, lambda gains: structures.best(gains, candidates))
     return filled([candidates[place] for place in chosen], space, taken, count, seed, among)
 
 
@@ -119,8 +124,8 @@ def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: floa
     return np.asarray(np.where(gain > -5, near, far) + np.log(deviation))
 
 
-def _greedy(model: Posterior, known: int, pending: int, count: int) -> list[int]:
-    """Return the places of the chosen candidates, counted from 0.
+def _greedy(model: Posterior, known: int, pending: int, count: int, choose: Callable[[np.ndarray], int]) -> list[int]:
+    """Return the places of the chosen candidates, counted from 0; `choose` returns that of one, given their gains.
 
     A chosen or pending point is taken to have the result that the model expects (kriging believer; Ginsbourger, Le
     Riche, Carraro 2010): means stay, and deviations near it shrink.
@@ -136,7 +141,7 @@ def _greedy(model: Posterior, known: int, pending: int, count: int) -> list[int]
             deviation = np.sqrt(np.maximum(np.diagonal(covariance)[first:], 1e-12))
             gain = log_expected_improvement(mean[first:], deviation, best)
             gain[[each - first for each in chosen]] = -np.inf
-            place = first + int(np.argmax(gain))
+            place = first + choose(gain)
             chosen.append(place)
         column = covariance[:, place].copy()
         covariance -= np.outer(column, column / (column[place] + model.noise + 1e-9))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 
 from nightune.tuning.search.gaussian_process import gaussian_process
-from nightune.tuning.search.prior_mean import PriorMean
+from nightune.tuning.search.guidance import Guidance
 from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.samplers import Sampler, grid, random
 from nightune.tuning.search.tree_parzen import tree_parzen
@@ -35,10 +35,9 @@ class SearchMethod:
     may_end_early: bool = False  # after any round: its trials do not depend on later ones
     is_distinct: bool = False  # trains no point twice where the space has few
 
-    def proposer_from(self, prior: PriorMean | None) -> Proposer | None:
-        """Return the proposer, with what is expected before the results if it expects an objective of each point."""
-        is_plain = prior is None or not self.is_expecting
-        return self.proposer if is_plain else partial(gaussian_process, prior=prior)
+    def guided_by(self, guidance: Guidance) -> Proposer | None:
+        """Return the proposer, with what guides it if it expects an objective of each point."""
+        return partial(gaussian_process, guidance=guidance) if self.is_expecting else self.proposer
 
 
 METHODS: dict[str, SearchMethod] = {

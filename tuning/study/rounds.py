@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nightune.tuning.search.distinct import distinct_points
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.rung_agreement import unreliable_rungs
 from nightune.tuning.search.samplers import Sampler
@@ -46,12 +46,12 @@ def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
     return distinct_points if search.row.is_distinct and not repeats_points else search.row.sampler
 
 
-def proposer_of(search: SearchSection, bracket: Bracket, prior: PriorMean | None = None) -> Proposer | None:
+def proposer_of(search: SearchSection, bracket: Bracket, guidance: Guidance = NO_GUIDANCE) -> Proposer | None:
     """Return what proposes the points of the bracket from the results before; None where they are drawn.
 
-    `prior` is for the methods that expect an objective of a point.
+    `guidance` is for the methods that expect an objective of a point.
     """
-    return search.row.proposer_from(prior) if bracket.first > 0 else None
+    return search.row.guided_by(guidance) if bracket.first > 0 else None
 
 
 def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
@@ -89,16 +89,16 @@ def bracket_points(
     observations: Sequence[Observation],
     seed: Sequence[int],
     kept: Sequence[Params] = (),
-    prior: PriorMean | None = None,
+    guidance: Guidance = NO_GUIDANCE,
 ) -> list[dict[str, Value]]:
     """Return the points of a bracket; the same arguments give the same points on any machine with the same libraries.
 
     `observations` are those of the brackets before, in any order, and of earlier sweeps, whose numbers are below 0.
     `kept` are the bracket's first points, if these were proposed earlier; they are in the result. Where points are
-    drawn, they are those that the sweep begins with, for each of its brackets. `prior` is what is expected before the
-    results.
+    drawn, they are those that the sweep begins with, for each of its brackets. `guidance` is what guides
+    proposals beside the results.
     """
-    proposer = proposer_of(search, bracket, prior)
+    proposer = proposer_of(search, bracket, guidance)
     if proposer is None:
         return drawn_points(draws(search), space, bracket, seed, kept)
     first = [dict(point) for point in kept[: bracket.trials]]

@@ -13,10 +13,10 @@ from pydantic_core import core_schema
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.methods import EARLIER_DEFAULT
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.portfolio import is_shipped
-from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import FIRST_ROUND, brackets, trial_count, without_repeats
@@ -155,13 +155,13 @@ class Study(BaseModel):
         observations: Sequence[Observation],
         sweep: int,
         kept: Sequence[Params] = (),
-        prior: PriorMean | None = None,
+        guidance: Guidance = NO_GUIDANCE,
     ) -> list[dict[str, Value]]:
         """Return the points of a bracket of a sweep, as `bracket_points` does."""
         seed = self.sweep_seed(sweep)
         if self.repeats_points and not is_proposed(self.search, bracket):
             return drawn_points(self.draw, self.space, bracket, seed, kept)
-        return bracket_points(self.search, self.space, bracket, observations, seed, kept, prior)
+        return bracket_points(self.search, self.space, bracket, observations, seed, kept, guidance)
 
     @property
     def _asked_trials(self) -> int:
