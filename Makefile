@@ -4,7 +4,7 @@ check: habits
 	pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 quick:
-	pytest --quick -r fE
+	pytest --quick -r fE -n 2 --dist loadscope --no-loadscope-reorder
 
 habits:
 	ruff check .

@@ -8,10 +8,12 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wrapt
 
 from tests.quick import KerasFinder, fail_the_collection, skip_slow_tests
 
@@ -47,9 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Weights may differ in the last digits from those that users get (docs/decisions/0133, 0158). `make nights` compiles
     as users do, and so do the sweep of `test_json_is_the_last_line` and all with `XLA_FLAGS=` before the command.
+
+    TensorFlow's own optimizer of graphs is left out with it, in this process: most graphs run only a few times.
     """
-    if config.option.markexpr == "not nights":
-        os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
+    if config.option.markexpr == "not nights" and os.environ.setdefault("XLA_FLAGS", QUICK_XLA) == QUICK_XLA:
+        wrapt.register_post_import_hook(partial(optimize_graphs, is_wanted=False), "tensorflow")
+
+
+def optimize_graphs(tensorflow: Any, is_wanted: bool) -> None:
+    """Let TensorFlow optimize each graph before its first run, as for users, or leave graphs as they were traced."""
+    tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": not is_wanted})
 
 
 def pytest_collection() -> None:
@@ -67,10 +76,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Collect garbage seldom: full collections took a fifteenth of the suite, and a second of each import of Keras."""
+    """Collect garbage seldom: collections took a fifteenth of the suite, and a second of each import of Keras."""
     sys.meta_path.remove(NO_KERAS)
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(100_000, 10, 5)
     gc.enable()
     if session.config.getoption("quick"):
         skip_slow_tests()
@@ -127,6 +136,17 @@ def store_root(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(empty_store, root)
     monkeypatch.setenv("NIGHTUNE_STORE", str(root))
     return root
+
+
+@pytest.fixture
+def optimized_graphs() -> Iterator[None]:
+    """Optimize TensorFlow's graphs, as the processes do whose weights a test compares bit for bit with its own."""
+    import tensorflow
+
+    before = tensorflow.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+    optimize_graphs(tensorflow, is_wanted=True)
+    yield
+    optimize_graphs(tensorflow, is_wanted=not before)
 
 
 @pytest.fixture

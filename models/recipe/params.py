@@ -158,7 +158,10 @@ def _is_active(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = K
 
 def _has_its_conditions(key: Key, params: Mapping[str, Any]) -> bool:
     """True if all controlling keys are among active params, with one of the required values."""
-    return all(other in params and _has_one(params[other], values, other) for other, values in key.when.items())
+    for other, values in key.when.items():  # a loop, as this is most of the time in which params are read
+        if other not in params or not _has_one(params[other], values, other):
+            return False
+    return True
 
 
 def _has_one(value: Any, values: tuple[object, ...], name: str) -> bool:

@@ -65,7 +65,7 @@ def own_model(small_study: Path) -> Path:
     return small_study
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "optimized_graphs")
 def test_a_cluster_trains_what_one_process_does_though_a_training_is_killed(
     cluster: Cluster, own_model: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

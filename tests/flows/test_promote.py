@@ -31,7 +31,7 @@ units = [[8]]
 [space]
 optimizer = "adam"
 learning_rate.peak = RATE
-batch_size.size = 15
+batch_size.size = 3
 [search]
 trials = 1
 epochs = EPOCHS
@@ -43,7 +43,7 @@ replicates = 2
 [promotion]
 replicates = 3
 """
-WEAK, STRONG, BAD = ("0.02", 10), ("0.05", 30), ("0.0001", 1)
+WEAK, STRONG, BAD = ("0.02", 2), ("0.03", 6), ("0.0001", 1)  # updates cost less than epochs
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def halving(small_study: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "optimized_graphs")
 def test_workers_train_what_one_process_does_though_one_of_them_is_killed(
     halving: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

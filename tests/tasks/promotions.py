@@ -26,10 +26,10 @@ units = [[8]]
 [space]
 optimizer = "adam"
 learning_rate.peak = 0.03
-batch_size.size = 15
+batch_size.size = 10
 [search]
 trials = 1
-epochs = 6
+epochs = 4
 [confirmation]
 finalists = 1
 replicates = 2

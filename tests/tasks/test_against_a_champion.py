@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("opened_here", "models_closed")
 def test_a_study_of_another_metric_is_judged_in_it(store_root: Path, tmp_path: Path) -> None:
     """The area under the curve of 60 rows: values, gain and advice in its unit, in the verdict, its tags and prints."""
     text = STUDY.replace('"iris"', '"tumors.csv"\ntarget = "kind"\nsplit = { kind = "group", column = "ward" }')
-    text = text.replace("[confirmation]", '[objective]\nmetric = "val_auc"\n[confirmation]').replace("= 6", "= 5")
+    text = text.replace("[confirmation]", '[objective]\nmetric = "val_auc"\n[confirmation]').replace("= 4", "= 3")
     table = load_breast_cancer(as_frame=True).frame[:300]
     columns = table.iloc[:, :4].assign(kind=np.where(table["target"] == 1, "benign", "other"), ward=np.arange(300) // 4)
     columns.to_csv(tmp_path / "tumors.csv", index=False)

@@ -61,6 +61,7 @@ class Beating:
         assert message == b"job"
 
 
+@pytest.mark.slow  # its process is started by a thread
 def test_signs_of_life_end_the_silence_of_a_process(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = count()
     monkeypatch.setattr(module, "Silence", lambda: Silence(lambda: next(looks) * 100.0))  # seconds between two looks
@@ -69,6 +70,7 @@ def test_signs_of_life_end_the_silence_of_a_process(host: Host, monkeypatch: pyt
     assert host.train(b"job", "1", pytest.fail) == b"answer"
 
 
+@pytest.mark.slow  # its process is started by a thread
 def test_a_training_process_that_hangs_is_killed_and_named(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
