@@ -10,11 +10,12 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_digest
 from nightune.tasks.tracking.trials.trial_tags import kind_of, run_name
-from nightune.tuning.trial import Trial
+from nightune.tuning.trial import Params, Trial, Value
 
 COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
 NAMED_TRIALS = 6  # in the name of a task
 OPTIMIZER = "optimizer"
+BATCHES = "batch_size."
 REFUSED = "refused"  # instead of the graph key, if a trial's params make no recipe
 
 
@@ -28,6 +29,18 @@ class Place(NamedTuple):
     graph_key: str
     largest_batch: int
     number: int
+
+
+def first_of_layouts(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the first trial of each setting of the batches: others need no other function of a program."""
+    first: dict[tuple[str, ...], Trial] = {}
+    for trial in trials:
+        first.setdefault(tuple(f"{name} {value}" for name, value in _of_batches(trial.params)), trial)
+    return list(first.values())
+
+
+def _of_batches(params: Params) -> list[tuple[str, Value]]:
+    return sorted((name, value) for name, value in params.items() if name.startswith(BATCHES))
 
 
 def trials_text(trials: Sequence[Trial]) -> str:

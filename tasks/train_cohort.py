@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nightune.tasks.cohorts import trials_text
+from nightune.tasks.cohorts import first_of_layouts, trials_text
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import named_step
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
@@ -23,11 +23,11 @@ def train_cohort(
     """Train the trials in order and return their results. A failed trial is a result; a machine fault is raised.
 
     If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
-    `following` are the first trials of the next cohorts: the next program among theirs is compiled beside these trials.
+    `following` are the first trials of each layout of batches in the next cohorts: what they need is compiled beside.
     """
     trainer = trainer_of(setting)
     before = compilation_of(trainer.engine)
-    compile_next(setting, trainer, [*trials[:1], *following])
+    compile_next(setting, trainer, [*first_of_layouts(trials), *following])
     results = TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)
     add_compilation(setting.store, setting.sweep, compilation_of(trainer.engine) - before)
     return results

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from nightune.tasks.cohorts import REFUSED, training_order
+from nightune.tasks.cohorts import REFUSED, first_of_layouts, training_order
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.client_process import client_process
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
@@ -14,7 +14,7 @@ from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.trial import Trial, TrialResult
 
-COHORTS_AHEAD = 8  # whose programs may be compiled beside a cohort: one of them is
+COHORTS_AHEAD = 8  # whose programs may be compiled beside a cohort
 
 
 def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[TrialResult]:
@@ -39,7 +39,7 @@ def _train(setting: Setting, waiting: list[list[Trial]]) -> list[TrialResult]:
     while waiting:
         cohort = _next(setting, waiting, [*ended, *results])
         waiting.remove(cohort)
-        following = [each[0] for each in waiting[:COHORTS_AHEAD]]
+        following = [trial for each in waiting[:COHORTS_AHEAD] for trial in first_of_layouts(each)]
         try:
             trained = train_cohort(setting, cohort, evidence([*ended, *results]), following)
         finally:

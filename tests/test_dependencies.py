@@ -66,7 +66,7 @@ def test_an_extra_is_imported_only_where_it_is_used() -> None:
         if file not in optional
     }
     assert not importers, f"at the top of the file, though the second needs an extra: {sorted(importers)}"
-    known = {"models/engines/compiled/jax_backend.py", "models/engines/compiled/vmap_stacks.py"}
+    known = {f"models/engines/compiled/{name}.py" for name in ("jax_backend", "jax_functions", "vmap_stacks")}
     assert optional == known, f"files that need an extra as soon as they are imported: {sorted(optional)}"
 
 

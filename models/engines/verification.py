@@ -248,8 +248,24 @@ def _trained(
         compiled = make_same_engine(engine, part, folder)
     if is_ahead:
         compile_ahead(compiled, recipes[0], part, 1)
+    first, *others = recipes
+    trained = [_compared(make_engine("fit", part, folder), compiled, first, part)]
+    if isinstance(compiled, _InProgramsOfAll):
+        part = replace(part, train=part.train.part(slice(_whole_batches(others, len(part.train)))))
     reference = make_engine("fit", part, folder)
-    return [_compared(reference, compiled, recipe, part) for recipe in recipes]
+    return trained + [_compared(reference, compiled, recipe, part) for recipe in others]
+
+
+def _whole_batches(recipes: Sequence[Recipe], rows: int) -> int:
+    """Return how many of the rows make whole batches of one size, or all rows: a smaller last batch compiles in `fit`.
+
+    The first recipe's training has one.
+    """
+    sizes = {recipe.batch_size.size for recipe in recipes if recipe.batch_size.policy == "fixed"}
+    if len(sizes) != 1 or any(recipe.batch_size.policy != "fixed" for recipe in recipes):
+        return rows
+    size = sizes.pop()
+    return rows - rows % size if size <= rows else rows
 
 
 @dataclass(frozen=True)

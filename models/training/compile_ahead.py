@@ -7,6 +7,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.controller import Controller
+from nightune.models.training.plan import EpochPlan
 
 
 def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) -> None:
@@ -16,6 +17,16 @@ def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) ->
     """
     if not hasattr(engine, "compile_ahead") or dataset.folds:  # not by a protocol: an engine may wrap another one
         return
+    plan = first_plan(recipe, dataset, epochs)
+    if plan is not None:
+        engine.compile_ahead(recipe, plan)
+
+
+def first_plan(recipe: Recipe, dataset: Dataset, epochs: int) -> EpochPlan | None:
+    """Return the plan of an epoch whose function can be compiled before the training; None without one.
+
+    Programs of a second phase are not compiled ahead, and that of the first never runs if the second begins at once.
+    """
     recipe = replace(recipe, stopping=StoppingSettings("none"))
     try:
         controller = Controller(
@@ -23,7 +34,5 @@ def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) ->
         )
         plan = controller.next_epoch()
     except ValueError:  # InputError is one
-        return
-    # Programs of a second phase are not compiled ahead, and that of the first never runs if the second begins at once.
-    if plan is not None and not plan.begins_fine_tuning:
-        engine.compile_ahead(recipe, plan)
+        return None
+    return None if plan is None or plan.begins_fine_tuning else plan

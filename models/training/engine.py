@@ -72,6 +72,9 @@ class CompilesAhead(Protocol):
     def has_program(self, recipe: Recipe) -> bool:
         """Return whether the recipe's program exists already; it may build its model."""
 
+    def would_compile(self, recipe: Recipe, plan: EpochPlan) -> bool:
+        """Return whether `compile_ahead` would begin something: a program, or a function of one, for such plans."""
+
 
 class Engine(Protocol):
     """Trains plans on one data set. A state belongs to one trial, and to the engine that started it."""

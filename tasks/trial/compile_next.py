@@ -12,21 +12,24 @@ from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tuning.trial import Trial
 
-MOST_PROGRAMS = 2  # begun at a time: that of the first trial, if it is new, and the next one
+LEAST_PROCESSORS = 2
+MOST_FUNCTIONS = 4  # begun at a time: a program has one for each layout of batches
 
 
 def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> None:
-    """Trace the first trial's program and the next other one now, and compile them beside what follows.
+    """Trace the next functions of programs that exist and the first one of the next program, and compile them beside.
 
-    Only of built-in models on two processors or more: a user's code belongs to its trial, which may crash the process.
-    Models with limits are first built where the limits are asked. After a crash nothing is compiled ahead: one in the
-    thread of a compilation is recorded for the trial that trains beside it, and its next attempt must run alone.
+    `trials` are some of those that are trained next, in order; each is considered once. If the first one's program is
+    new, it is begun in addition. Only built-in models, on two processors or more: a user's code belongs to its trial,
+    which may crash the process. Models with limits are first built where the limits are asked. After a crash nothing is
+    compiled ahead: one in the thread of a compilation is recorded for the trial that trains beside it, and its next
+    attempt must run alone.
     """
-    from nightune.models.training.compile_ahead import compile_ahead  # noqa: PLC0415 - Keras
+    from nightune.models.training.compile_ahead import first_plan  # noqa: PLC0415 - Keras
     from nightune.models.training.engine import CompilesAhead  # noqa: PLC0415 - Keras
 
     engine, begun, limits = trainer.engine, 0, setting.study.limits
-    if limits.of_model or limits.memory_gib or trainer.dataset.folds or processor_count() < MOST_PROGRAMS:
+    if limits.of_model or limits.memory_gib or trainer.dataset.folds or processor_count() < LEAST_PROCESSORS:
         return
     if not isinstance(engine, CompilesAhead):
         return
@@ -34,13 +37,18 @@ def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) ->
     if crash_log.has_crashes():
         return
     for trial in trials:
-        recipe = _own_recipe(trial)
-        if recipe is None or engine.has_program(recipe):
+        if trial.key in trainer.considered:
             continue
+        trainer.considered.add(trial.key)
+        recipe = _own_recipe(trial)
+        plan = None if recipe is None else first_plan(recipe, trainer.dataset, setting.study.search.epochs)
+        if recipe is None or plan is None or not engine.would_compile(recipe, plan):
+            continue
+        is_next_program = trial is not trials[0] and not engine.has_program(recipe)
         with crash_log.training(trial.key, trial.number):  # a crash while it is traced is this trial's
-            compile_ahead(engine, recipe, trainer.dataset, setting.study.search.epochs)
+            engine.compile_ahead(recipe, plan)
         begun += 1
-        if begun == MOST_PROGRAMS or trial is not trials[0]:
+        if begun == MOST_FUNCTIONS or is_next_program:
             return
 
 

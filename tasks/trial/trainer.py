@@ -1,7 +1,7 @@
 """Keep one engine, with its compiled programs and its data, from cohort to cohort."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -29,13 +29,17 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True)
 class Trainer:
-    """The engine of a sweep, its data, its checkpoints, the trainings halted at a rung, and engines of folds."""
+    """The engine of a sweep, its data, its checkpoints, the trainings halted at a rung, and engines of folds.
+
+    `considered` are the keys of trials whose programs need not be compiled ahead any more.
+    """
 
     engine: "Engine"
     dataset: "Dataset"
     checkpoints: "Checkpoints"
     halted: "HaltedTrainings"
     folds: "tuple[Engine, ...]" = ()
+    considered: set[str] = field(default_factory=set)
 
     def of_trial(self, engine: "Engine", trial: Trial) -> "Engine":
         """Return the engine of a trial's training: with folds, one that trains on all of them in step.

@@ -47,14 +47,18 @@ def test_a_program_that_was_compiled_ahead_trains_the_same_and_is_compiled_once(
     ahead, usual = (make_engine(COMPILED_ENGINES[BACKEND], dataset, HERE) for _ in range(2))
     engine: Any = ahead
     assert not engine.has_program(given)
+    assert engine.would_compile(given, plan)
     compile_ahead(engine, given, dataset, epochs=3)
     compile_ahead(engine, given, dataset, epochs=3)
     assert engine.has_program(given)
+    assert not engine.would_compile(given, plan)
     assert engine.compilation.functions == 0
     for _ in range(2):
         for one, other in zip(trained(ahead, given, plan), trained(usual, given, plan), strict=True):
             np.testing.assert_array_equal(one, other)
     assert engine.compilation.functions == 1
+    assert not engine.would_compile(given, plan)
+    assert engine.would_compile(given, make_plan(sizes=[2] * 11))  # a block of other size
     (program,) = engine._programs.values()
     if BACKEND == "tensorflow":
         assert [each.experimental_get_tracing_count() for each in program._train.values()] == [1]
@@ -90,6 +94,24 @@ def test_a_function_is_begun_once_and_one_that_failed_is_compiled_by_its_first_c
     ahead.start("called", lambda: trace(6))
     assert begun == [4, "text"]
     assert calls.seconds >= 0.0
+
+
+def test_functions_are_compiled_one_after_the_other_and_those_that_wait_not_at_the_end_of_the_process() -> None:
+    calls, order, released = FirstCalls(), list[str](), threading.Event()
+    ahead, other = Ahead(calls), Ahead(FirstCalls())
+    ahead.start("slow", lambda: lambda: (released.wait(), order.append("slow")))
+    other.start("next", lambda: lambda: order.append("next"))
+    assert (ahead.is_new("slow"), ahead.is_new("next"), order) == (False, True, [])
+    released.set()
+    other.take("next")
+    assert order == ["slow", "next"]
+    released.clear()
+    ahead.start("running", lambda: released.wait)
+    ahead.start("waiting", lambda: lambda: "compiled")
+    threading.Timer(0.1, released.set).start()
+    wait: Any = ahead_module._wait_for_threads
+    wait()
+    assert (ahead.take("running"), ahead.take("waiting")) == (True, None)
 
 
 def test_a_program_that_no_epoch_runs_is_not_begun(dataset: Dataset) -> None:

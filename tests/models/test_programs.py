@@ -214,10 +214,31 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
             loss, _ = program.loss(trained, state.non_trainable, numbers, batch)
             total = loss + program.penalty(trained, numbers)
         rates, rule = tf.constant([0.1, 0.01, 0.0]), program.rule_index(given_recipe)
-        moved = program.apply(state, tape.gradient(total, trained), Update(numbers, None, None, rates, rule))
+        gradients = program.joined(tape.gradient(total, trained))
+        moved = program.apply(state, gradients, Update(numbers, None, None, rates, rule))
         return [np.array(value) for value in moved.trainable]
 
     plain = updated([0, 1, 2, 3, 4], [0.2] * 5)
     padded = updated([0, 1, 2, 3, 4, 0, 0, 0], [0.2] * 5 + [0.0] * 3)
     for one, other in zip(plain, padded, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adam", "lamb"])
+def test_what_is_kept_of_a_state_holds_the_weights_in_the_models_order(
+    make_dataset: MakeDataset, recipe: MakeRecipe, kind: str
+) -> None:
+    dataset, given = make_dataset("regression"), recipe(optimizer=kind)
+
+    def build(seed: int) -> keras.Model:
+        return build_model("mlp", {"units": [4, 3], "batch_normalization": True}, (5,), 1, folder=HERE, seed=seed)
+
+    model = build(1)
+    head, form = read_head(model, TrainingRows.of(dataset)), Form(is_separable=False)
+    program = Program(model, head, given, InitialWeights(build), ClassWeights(dataset), form)
+    state = program.start(given, Seeds(1, 2, 3))
+    kept, weights = program.kept(state), program.copied_weights(state)
+    assert (len(kept) < len(weights)) == program.has_shared_rules
+    assert [weight.shape for weight in weights] == [tuple(weight.shape) for weight in model.weights]
+    for one, other in zip(program.weights_of(kept), weights, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightune.tasks.check_study import check_study
-from nightune.tasks.cohorts import COHORT_TRIALS, REFUSED, cohorts, training_order, trials_text
+from nightune.tasks.cohorts import COHORT_TRIALS, REFUSED, cohorts, first_of_layouts, training_order, trials_text
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import propose_trials
@@ -131,3 +131,11 @@ def test_trials_are_named_in_words(
         for number, replicate, name in zip(numbers, replicates, optimizers, strict=True)
     ]
     assert trials_text(held) == said
+
+
+def test_the_first_of_layouts_is_one_trial_for_each_setting_of_the_batches(trials: list[Trial]) -> None:
+    first = first_of_layouts(trials)
+    layouts = [trial.params.get("batch_size.size") for trial in first]
+    assert len(layouts) == len(set(layouts)) > 2
+    for trial, layout in zip(first, layouts, strict=True):
+        assert trial.number == min(each.number for each in trials if each.params.get("batch_size.size") == layout)

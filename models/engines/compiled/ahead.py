@@ -15,6 +15,9 @@ from nightune.models.engines.compiled.first_calls import FirstCalls
 THREAD_NAME = "compiles ahead"
 INTERRUPTED = 130  # exit code
 
+_latest: list[threading.Thread] = []  # at most one: the next compilation waits for it
+_is_ending = threading.Event()  # what has not begun is not compiled any more
+
 
 class Ahead:
     """The functions of a program that are compiled in threads, and not yet called."""
@@ -23,20 +26,25 @@ class Ahead:
         self._first_calls = first_calls
         self._running: dict[Hashable, _Compilation] = {}
 
+    def is_new(self, function: Hashable) -> bool:
+        """Return whether a function was neither called nor begun."""
+        return not self._first_calls.has(function) and function not in self._running
+
     def start(self, function: Hashable, trace: Callable[[], Callable[[], Any]]) -> None:
-        """Trace a function now, and compile it in a thread, unless it was called or begun before.
+        """Trace a function now, and compile it in a thread after those begun before it, unless it was called or begun.
 
         `trace` returns what compiles it. Tracing stays in the caller's thread: it replaces Keras' random functions in
         the whole process. Errors are left to the function's first call, which then traces and compiles as usual.
         """
-        if self._first_calls.has(function) or function in self._running:
+        if not self.is_new(function):
             return
         started_at = time.perf_counter()
-        compilation = _Compilation(trace())
+        compilation = _Compilation(trace(), [*_latest])
         compilation.seconds = time.perf_counter() - started_at
         atexit.unregister(_wait_for_threads)
         atexit.register(_wait_for_threads)  # after what the backends register: it runs before it
         compilation.thread.start()
+        _latest[:] = [compilation.thread]
         self._running[function] = compilation
 
     def take(self, function: Hashable) -> Any | None:
@@ -53,9 +61,10 @@ class Ahead:
 
 @dataclass
 class _Compilation:
-    """A thread that compiles. The process waits for it in `_wait_for_threads`, not in Python's own silent wait."""
+    """A thread that compiles after the one before it. The process waits in `_wait_for_threads`, not silently."""
 
     compile: Callable[[], Any]
+    before: list[threading.Thread]  # at most one
     seconds: float = 0.0
     result: Any = None
     thread: threading.Thread = field(init=False)
@@ -64,6 +73,10 @@ class _Compilation:
         self.thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def _run(self) -> None:
+        while self.before:
+            self.before.pop().join()
+        if _is_ending.is_set():
+            return
         started_at = time.perf_counter()
         with suppress(Exception):
             self.result = self.compile()
@@ -73,6 +86,7 @@ class _Compilation:
 def _wait_for_threads() -> None:
     """Wait for compilations at the end of the process, which native code would not survive; Ctrl-C ends it at once."""
     threads = [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+    _is_ending.set()
     try:
         if threads:
             with suppress(AttributeError, OSError, ValueError):  # a closed stream
@@ -85,3 +99,5 @@ def _wait_for_threads() -> None:
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()
         end_process(INTERRUPTED)
+    finally:
+        _is_ending.clear()

@@ -39,6 +39,9 @@ class CompiledProgram(Protocol):
         The sum starts from `before`. The outputs are valid if the third number of the span requests validation.
         """
 
+    def would_compile(self, shape: Shape, length: int, capacity: int) -> bool:
+        """Return whether `compile_ahead` would begin a function: with an order of this length, and room for updates."""
+
     def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
         """Trace the function that `train` calls with such arguments, and compile it beside what follows.
 

@@ -143,6 +143,10 @@ class CompiledEngine:
         """Return whether the recipe's program exists already."""
         return self._programs.has(recipe)
 
+    def would_compile(self, recipe: Recipe, plan: EpochPlan) -> bool:
+        """Return whether `compile_ahead` would begin something: a program, or a function of one, for such plans."""
+        return not self._programs.has(recipe) or epochs.would_compile(self._programs.of(recipe), plan)
+
     def compile_ahead(self, recipe: Recipe, plan: EpochPlan) -> None:
         """Trace a recipe's program now, and compile it beside what follows; errors are left to its training."""
         with suppress(Exception):  # a user's model may raise anything

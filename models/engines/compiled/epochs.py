@@ -9,7 +9,13 @@ from typing import Any, cast
 import numpy as np
 
 from nightune.models.engines.compiled.arrays import State, Updates
-from nightune.models.engines.compiled.batch_layout import Part, capped_parts, maximum_block_size, padded_order
+from nightune.models.engines.compiled.batch_layout import (
+    Part,
+    capped_parts,
+    maximum_block_size,
+    order_length,
+    padded_order,
+)
 from nightune.models.engines.compiled.compiled_program import CompiledProgram, ManyEpochs
 from nightune.models.engines.memory import MICRO_BATCH_SIZE
 from nightune.models.recipe.recipe import Recipe
@@ -36,6 +42,12 @@ def run_epoch(
     outputs = np.array(outputs)
     total = float(np.sum([np.asarray(loss) for loss in losses], dtype=np.float64))
     return state, total / plan.examples, outputs.reshape(len(outputs), -1)
+
+
+def would_compile(compiled: CompiledProgram, plan: EpochPlan) -> bool:
+    """Return whether `compile_ahead` would begin the function of a plan's first call."""
+    parts = lay_out(compiled, plan)
+    return compiled.would_compile(parts[0].shape, order_length(plan, parts), len(parts[0].bounds))
 
 
 def compile_ahead(compiled: CompiledProgram, state: State, recipe: Recipe, plan: EpochPlan) -> None:

@@ -1,8 +1,4 @@
-"""The compiled engine on JAX: an epoch's updates in one call of one compiled function.
-
-JAX's disk cache keys contain the names of jitted functions (`_train_epochs`, `_step`, `_predict`) and the field names
-of their results. Keep these names, and return states as plain tuples: existing stores hold programs compiled that way.
-"""
+"""The compiled engine on JAX: the updates of several epochs in one call of one compiled function."""
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -13,12 +9,11 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from nightune.models.backend import keep_compiled
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled.ahead import Ahead
-from nightune.models.engines.compiled.arrays import Batch, Data, State, Update, Updates
+from nightune.models.engines.compiled.arrays import Data, State, Updates
 from nightune.models.engines.compiled.batch_layout import (
     Part,
     Shape,
@@ -32,12 +27,11 @@ from nightune.models.engines.compiled.batch_layout import (
 )
 from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.compiled.first_calls import FirstCalls
+from nightune.models.engines.compiled.jax_functions import predict, step, train_epochs
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.compiled.programs import CACHED_PROGRAMS
-from nightune.models.engines.prediction import prediction_spans
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.serving.input_trees import rows_of
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
@@ -92,14 +86,14 @@ class JaxProgram:
         self.first_calls = FirstCalls()
         self._ahead, self._executables = Ahead(self.first_calls), dict[Hashable, Any]()
         self._extra: dict[str, Any] = {}
-        self._capacities: dict[int, int] = {}  # maximum epochs of a call, by the length of their order
+        self._held: int | None = None  # bytes of the results of an epoch
         # On CPUs, XLA is slow with convolutions inside loops (openxla/xla#34273): use one call per update.
         self._is_on_cpu = jax.default_backend() == "cpu"
         self._is_stepwise = program.has_convolutions and self._is_on_cpu
         self._may_pad = program.is_separable or program.is_maskable
-        self._train = jax.jit(partial(_train_epochs, program), static_argnames="shape", donate_argnums=0)
-        self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
-        self._predict = jax.jit(partial(_predict, program))
+        self._train = jax.jit(partial(train_epochs, program), static_argnames="shape", donate_argnums=0)
+        self._step = jax.jit(partial(step, program), static_argnames="shape", donate_argnums=0)
+        self._predict = jax.jit(partial(predict, program))
 
     def tags(self, _recipe: Recipe) -> Mapping[str, str]:
         """Return the tag for XLA, which JAX always uses."""
@@ -162,23 +156,34 @@ class JaxProgram:
         for values, plan, parts in zip(hyperparameters, plans, layouts, strict=True):
             span = np.array([0, plan.updates, 1], np.int32)
             epochs.append(Updates(values, padded_order(plan, parts), parts[0].bounds, parts[0].rates, span, rule))
-        state, losses, outputs, weights = self._call(state, epochs, layouts[0][0].shape, np.float32(0.0))
+        state, losses, outputs, kept = self._call(state, epochs, layouts[0][0].shape, np.float32(0.0))
+        stacks = list(map(np.asarray, kept))
         # Copies: a view would keep the results of all epochs alive.
-        stacks = list(map(np.asarray, weights))
-        copies = [[np.array(stack[index]) for stack in stacks] for index in range(len(plans))]
-        return state, losses[: len(plans)], np.array(outputs[: len(plans)]), copies
+        weights = [self.program.weights_of([np.array(stack[index]) for stack in stacks]) for index in range(len(plans))]
+        return state, losses[: len(plans)], np.array(outputs[: len(plans)]), weights
 
     def _call(self, state: State, epochs: Sequence[Updates], shape: Shape, before: Any) -> Any:
-        """Compute epochs of one layout; return the state, and the losses, outputs and weights by epoch."""
+        """Compute epochs of one layout; return the state, and the losses, outputs and `kept` arrays by epoch."""
         padded, count = self._padded(state, epochs), np.int32(len(epochs))
         function = (shape, padded.order.shape, padded.bounds.shape)
         with self.first_calls.measured(function):
             if executable := self._ahead.take(function):
                 self._executables[function] = executable
             train = self._executables.get(function) or partial(self._train, shape=shape)
-            state, *results, weights = train(state, padded, count, before, self.data)
+            state, *results, kept = train(state, padded, count, before, self.data)
         losses, outputs = map(np.asarray, results)
-        return State(*state), losses, outputs, weights
+        return State(*state), losses, outputs, kept
+
+    def would_compile(self, shape: Shape, length: int, capacity: int) -> bool:
+        """Return whether `compile_ahead` would begin a function: with an order of this length, and room for updates."""
+        if self._is_stepwise or not self._is_on_cpu:
+            return False
+        maximum = 1
+        if self._may_pad:
+            if self._held is None:  # no function was traced
+                return True
+            maximum = _capacity(self._held, length)
+        return self._ahead.is_new((shape, (maximum * length,), (maximum * capacity, 2)))
 
     def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
         """Trace the function of these updates, and compile it in a thread."""
@@ -192,118 +197,33 @@ class JaxProgram:
         self._ahead.start((shape, padded.order.shape, padded.bounds.shape), trace)
 
     def _padded(self, state: State, epochs: Sequence[Updates]) -> Updates:
-        """Stack the updates of epochs, with room for as many epochs as a call may have."""
-        maximum = self._maximum_epochs(state, len(epochs[0].order)) if self._may_pad else 1
-        padded = Updates(*(np.zeros((maximum, *array.shape), array.dtype) for array in epochs[0]))
-        for arrays, values in zip(padded, zip(*epochs, strict=True), strict=True):
-            arrays[: len(epochs)] = values
-        return padded
+        """Join the updates of epochs, with room for as many epochs as a call may have: each epoch is a span of them."""
+        length, capacity = len(epochs[0].order), len(epochs[0].bounds)
+        maximum = self._maximum_epochs(state, length) if self._may_pad else 1
+        order = np.zeros((maximum, length), np.int32)
+        bounds = np.zeros((maximum, capacity, 2), np.int32)
+        rates = np.zeros((maximum, capacity, 3), np.float32)
+        spans = np.zeros((maximum, 3), np.int32)
+        for index, updates in enumerate(epochs):
+            order[index], rates[index] = updates.order, updates.rates
+            bounds[index] = updates.bounds + np.array([index * length, 0], np.int32)
+            spans[index] = updates.span + np.array([index * capacity, index * capacity, 0], np.int32)
+        numbers = np.zeros((len(epochs[0].hyperparameters), maximum), np.float32)
+        numbers[:, : len(epochs)] = np.stack([updates.hyperparameters for updates in epochs], axis=1)
+        changing = self.program.changing_count
+        by_number = (*numbers[:changing], *numbers[changing:, 0])
+        joined = order.reshape(-1), bounds.reshape(-1, 2), rates.reshape(-1, 3)
+        return Updates(by_number, *joined, spans, epochs[0].rule)
 
     def _maximum_epochs(self, state: State, length: int) -> int:
         """Return the capacity of a call in epochs, by the length of their order: part of the compiled shapes."""
-        if length not in self._capacities:
+        if self._held is None:
             hyperparameters = jax.ShapeDtypeStruct((self.program.hyperparameter_count,), np.float32)
-            outputs = jax.eval_shape(partial(_predict, self.program), state, hyperparameters, self.data.validation)
-            weights = jax.eval_shape(self.program.weights, state)
-            held = sum(array.size * array.dtype.itemsize for array in (*weights, outputs))
-            self._capacities[length] = min(MAXIMUM_EPOCHS, max(1, CALL_BYTES // (held + length * BYTES_PER_EXAMPLE)))
-        return self._capacities[length]
+            outputs = jax.eval_shape(partial(predict, self.program), state, hyperparameters, self.data.validation)
+            kept = jax.eval_shape(self.program.kept, state)
+            self._held = sum(array.size * array.dtype.itemsize for array in (*kept, outputs))
+        return _capacity(self._held, length)
 
 
-def train_calls(
-    program: Program, state: State, updates: Updates, before: Any, data: Data, *, shape: Shape, is_last: bool
-) -> Any:
-    """Execute the span's updates, add their losses to `before`, and validate if the call is the epoch's last."""
-
-    def update(index: Any, carry: Any) -> Any:
-        state, total = carry
-        state, loss = _step(program, state, updates.at(index), data, shape=shape)
-        return State(*state), total + loss
-
-    state, total = lax.fori_loop(updates.span[0], updates.span[1], update, (state, before))
-    return state, total, _predict(program, state, updates.hyperparameters, data.validation) if is_last else None
-
-
-def _train_epochs(
-    program: Program, state: State, epochs: Updates, count: Any, before: Any, data: Data, *, shape: Shape
-) -> Any:
-    """Execute the updates of the first `count` epochs, each as `train_calls`; return the results of each epoch.
-
-    The first axis of the arrays in `epochs` is the epoch; `before` is the loss of the first epoch before this call.
-    """
-    output = jax.eval_shape(partial(_predict, program), state, epochs.hyperparameters[0], data.validation)
-    maximum = len(epochs.span)
-
-    def buffer(array: Any) -> Any:
-        return jnp.zeros((maximum, *array.shape), array.dtype)
-
-    def epoch(index: Any, carry: Any) -> Any:
-        state, losses, outputs, weights = carry
-        updates = Updates(*(array[index] for array in epochs))
-        start, end, is_last = updates.span
-        updates = updates._replace(span=(start, end))
-        total = jnp.where(index == 0, before, 0.0)
-        state, loss, _ = train_calls(program, state, updates, total, data, shape=shape, is_last=False)
-        predict = partial(_predict, program, state, updates.hyperparameters, data.validation)
-        predicted = lax.cond(is_last > 0, predict, partial(jnp.zeros, output.shape, output.dtype))
-        now = program.weights(state)
-        weights = [each.at[index].set(weight) for each, weight in zip(weights, now, strict=True)]
-        return state, losses.at[index].set(loss), outputs.at[index].set(predicted), weights
-
-    empty = jnp.zeros(maximum), buffer(output), [buffer(array) for array in program.weights(state)]
-    state, losses, outputs, weights = lax.fori_loop(0, count, epoch, (state, *empty))
-    return tuple(state), losses, outputs, weights
-
-
-def _step(program: Program, state: State, update: Update, data: Data, *, shape: Shape) -> Any:
-    """Execute one update; return the state and the sum of the losses of its examples."""
-    weights = program.trained(state)
-    block = partial(_block, program, weights, update=update, data=data, shape=shape)
-    if shape.is_accumulated:
-        gradients, non_trainable, loss = _blocks(program, block, state, update.bounds[1], shape)
-    else:
-        gradients, non_trainable, loss = block(state.non_trainable)
-    penalty_gradients = jax.grad(program.penalty)(weights, update.hyperparameters)
-    gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    state = program.apply(state._replace(non_trainable=non_trainable), gradients, update)
-    return tuple(state), loss * update.bounds[1]
-
-
-def _blocks(program: Program, block: Any, state: State, examples: Any, shape: Shape) -> Any:
-    """Accumulate the gradients of a batch's blocks."""
-
-    def add(index: Any, carry: Any) -> Any:
-        gradients, non_trainable, loss = carry
-        start = non_trainable if shape.is_micro else program.with_streams_of(non_trainable, state.non_trainable)
-        more, non_trainable, more_loss = block(start, skipped=index * shape.block)
-        return [old + new for old, new in zip(gradients, more, strict=True)], non_trainable, loss + more_loss
-
-    initial = [jnp.zeros_like(weight) for weight in program.trained(state)], state.non_trainable, jnp.float32(0.0)
-    return lax.fori_loop(0, (examples + shape.block - 1) // shape.block, add, initial)
-
-
-def _block(
-    program: Program, trainable: Any, non_trainable: Any, *, update: Update, data: Data, shape: Shape, skipped: Any = 0
-) -> Any:
-    """Return a block's share of the batch's gradients, the other variables, and its share of the batch's mean loss."""
-    start, examples = update.bounds
-    rows = lax.dynamic_slice(update.order, (start + skipped,), (shape.block,))
-    is_real = jnp.arange(shape.block) + skipped < examples
-    weights = jnp.where(is_real, 1.0 / examples.astype(jnp.float32), 0.0)
-    targets = data.targets[rows]
-    own = None if data.weights is None else data.weights[rows]
-    weights = program.weighted(weights, targets, own, update.hyperparameters)
-    first = 0 if shape.is_micro else skipped
-    batch = Batch(rows_of(data.inputs, rows), targets, weights, first, is_real if program.is_maskable else None)
-    gradient = jax.value_and_grad(program.loss, has_aux=True)
-    (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
-    return gradients, non_trainable, loss
-
-
-def _predict(program: Program, state: State, hyperparameters: Any, inputs: Any) -> Any:
-    trainable, non_trainable = program.evaluated(state), state.non_trainable
-    parts = [
-        program.predict(trainable, non_trainable, hyperparameters, rows_of(inputs, span))
-        for span in prediction_spans(inputs)
-    ]
-    return jnp.concatenate(parts)
+def _capacity(held: int, length: int) -> int:
+    return min(MAXIMUM_EPOCHS, max(1, CALL_BYTES // (held + length * BYTES_PER_EXAMPLE)))

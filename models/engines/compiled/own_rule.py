@@ -56,6 +56,10 @@ class OwnRule:
         index = next(index for index, slot in enumerate(self.optimizer.variables) if slot is variable)
         return state.slots[index]
 
+    def joined(self, gradients: Arrays) -> Arrays:
+        """Return the gradients."""
+        return gradients
+
     def apply(self, state: State, gradients: Arrays, update: Update, hyperparameters: Pairs) -> tuple[Arrays, Arrays]:
         """Apply weight decay and the optimizer's step; return the weights and slots."""
         optimizer, rates = self.optimizer, update.rates

@@ -103,9 +103,9 @@ class Program:
         self._hyperparameters = [
             self._l1,
             self._l2,
+            *self._proximal,
             *self._dropouts,
             *self._smoothing,
-            *self._proximal,
             *self._rule.hyperparameters,
         ]
         self.has_convolutions = has_convolutions(model)
@@ -113,6 +113,8 @@ class Program:
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]
         indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}
         self._weight_indices = [indices[id(weight)] for weight in model.weights]
+        count = len(self.trainable)
+        self._kept_indices = sorted(index - count for index in self._weight_indices if index >= count)
         self._variable_indices = [indices[id(variable)] for variable in model.variables]
 
     def with_classes(self, classes: ClassWeights) -> "Program":
@@ -127,6 +129,11 @@ class Program:
         return bool(self._normalizations)
 
     @property
+    def changing_count(self) -> int:
+        """How many of the first hyperparameters can change between the epochs of a trial."""
+        return 2 + len(self._proximal)
+
+    @property
     def hyperparameter_count(self) -> int:
         """The length of the vector that `hyperparameters` returns."""
         return len(self._hyperparameters) + (0 if self._classes is None else self._classes.count)
@@ -138,7 +145,7 @@ class Program:
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
         classes = () if self._classes is None else self._classes.of(recipe.training.class_weight)
-        numbers = [plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *self._rule.values(recipe), *classes]
+        numbers = [plan.l1, plan.l2, *proximal, *dropouts, *smoothing, *self._rule.values(recipe), *classes]
         return np.array(numbers, np.float32)
 
     def rule_index(self, recipe: Recipe) -> np.int32:
@@ -175,6 +182,21 @@ class Program:
         """Return the weights used for evaluation, in the model's order."""
         values = [*self.evaluated(state), *state.non_trainable]
         return [values[index] for index in self._weight_indices]
+
+    def kept(self, state: State) -> Arrays:
+        """Return the arrays of a state from which `weights_of` takes the weights used for evaluation: few of them."""
+        if not self.has_shared_rules:
+            return self.weights(state)
+        return [*state.trainable, *(state.non_trainable[index] for index in self._kept_indices)]
+
+    def weights_of(self, kept: Arrays) -> Arrays:
+        """Return the weights used for evaluation, in the model's order: views of arrays on the host."""
+        if not self.has_shared_rules:
+            return kept
+        non_trainable = [None] * len(self.non_trainable)
+        for index, array in zip(self._kept_indices, kept[1:], strict=True):
+            non_trainable[index] = array
+        return self.weights(State(kept[:1], non_trainable, []))
 
     def copied_weights(self, state: State) -> list[np.ndarray]:
         """Return copies on the host of the weights used for evaluation, in the model's order."""
@@ -258,8 +280,12 @@ class Program:
                     penalty += variable.regularizer(variable.value)
         return penalty
 
+    def joined(self, gradients: Arrays) -> Arrays:
+        """Return the gradients of the weights, in the model's order, as a state holds the weights."""
+        return self._rule.joined(gradients)
+
     def apply(self, state: State, gradients: Arrays, update: Update) -> State:
-        """Apply weight decay and the step of the update's rule."""
+        """Apply weight decay and the step of the update's rule; `gradients` are joined."""
         hyperparameters = self._mapping([], [], update.hyperparameters)
         trainable, slots = self._rule.apply(state, gradients, update, hyperparameters)
         return State(trainable, state.non_trainable, slots)

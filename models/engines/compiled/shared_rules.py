@@ -105,22 +105,24 @@ class SharedRules:
         """Return the weights."""
         return self.trained(state)
 
+    def joined(self, gradients: Arrays) -> Arrays:
+        """Return the gradients as one vector."""
+        return [ops.concatenate([ops.reshape(gradients[index], (-1,)) for index in self._order])]
+
     def apply(self, state: State, gradients: Arrays, update: Update, hyperparameters: Pairs) -> tuple[Arrays, Arrays]:
         """Apply penalties, clipping, weight decay and the rule's step; return the vector and the slots."""
-        gradient = ops.concatenate([ops.reshape(gradients[index], (-1,)) for index in self._order])
-        is_kernel = ops.arange(sum(self._sizes), dtype="int32") < self._kernel_count
         with keras.StatelessScope(hyperparameters):
             # Once, before the switch: each rule reads the result several times.
-            gradient = self._clipped(gradient + self._penalty_gradient(state.trainable[0], is_kernel))
-            is_decayed = ops.logical_or(is_kernel, self._decays_all.value > 0)
-        shrinks = ops.where(is_decayed, update.rates[1], 0.0)
-        step = partial(self._step, [*hyperparameters], update.rates[0])
-        branches = [partial(step, optimizer) for optimizer in self._optimizers.values()]
-        moved = ops.switch(update.rule, branches, gradient, shrinks, state.trainable[0], *state.slots)
-        return [moved[0]], list(moved[1:])
+            gradient = self._clipped(gradients[0] + self._penalty_gradient(state.trainable[0]))
+        branches = [partial(self._step, [*hyperparameters], optimizer) for optimizer in self._optimizers.values()]
+        moved = ops.switch(update.rule, branches, gradient, update.rates, state.trainable[0], *state.slots)
+        return [moved[0]], [state.slots[0] + 1, *moved[1:]]
 
-    def _penalty_gradient(self, vector: Any, is_kernel: Any) -> Any:
-        l1, l2 = (ops.where(is_kernel, strength.value, 0.0) for strength in (self._l1, self._l2))
+    def _is_kernel(self) -> Any:
+        return ops.arange(sum(self._sizes), dtype="int32") < self._kernel_count
+
+    def _penalty_gradient(self, vector: Any) -> Any:
+        l1, l2 = (ops.where(self._is_kernel(), strength.value, 0.0) for strength in (self._l1, self._l2))
         return l2 * (2.0 * vector) + l1 * ops.sign(vector)
 
     def _clipped(self, gradient: Any) -> Any:
@@ -128,14 +130,15 @@ class SharedRules:
         return ops.clip(gradient, -limit, limit)
 
     def _step(
-        self, hyperparameters: Pairs, rate: Any, optimizer: Any, gradient: Any, shrinks: Any, vector: Any, *slots: Any
+        self, hyperparameters: Pairs, optimizer: Any, gradient: Any, rates: Any, vector: Any, *slots: Any
     ) -> list[Any]:
-        variables = (self._vector, optimizer.iterations, *self._slots)
-        pairs = [*zip(variables, (vector, *slots), strict=True), (optimizer.learning_rate, rate)]
-        with keras.StatelessScope([*pairs, *hyperparameters]) as scope:
-            self._vector.assign(vector - vector * shrinks)
+        """Return the vector of weights and the slots, except the iterations, after decay and the step of a rule."""
+        values = zip((self._vector, optimizer.iterations, *self._slots), (vector, *slots), strict=True)
+        with keras.StatelessScope([*values, (optimizer.learning_rate, rates[0]), *hyperparameters]) as scope:
+            is_decayed = ops.logical_or(self._is_kernel(), self._decays_all.value > 0)
+            self._vector.assign(vector - vector * ops.where(is_decayed, rates[1], 0.0))
             optimizer.apply([gradient], [self._vector])
-            return [scope.get_current_value(variable) for variable in variables]
+            return [scope.get_current_value(variable) for variable in (self._vector, *self._slots)]
 
 
 def _size(weight: Any) -> int:

@@ -156,9 +156,13 @@ class TensorFlowProgram:
             self._last[name] = content, tf.constant(array)
         return self._last[name][1]
 
+    def would_compile(self, shape: Shape, length: int, capacity: int) -> bool:
+        """Return whether `compile_ahead` would begin a function: with an order of this length, and room for updates."""
+        return self._compiles_ahead(shape) and self._ahead.is_new((shape, length, capacity))
+
     def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
         """Trace the function of these updates, and compile it in a thread: by a call without any update."""
-        if not self._has_xla or shape.block == 0 or _device() != "/CPU:0":
+        if not self._compiles_ahead(shape):
             return
         traced = _traced(shape, updates)
         none = updates._replace(span=np.zeros_like(updates.span))
@@ -173,6 +177,9 @@ class TensorFlowProgram:
                 raise
 
         self._ahead.start(traced, trace)
+
+    def _compiles_ahead(self, shape: Shape) -> bool:
+        return self._has_xla and shape.block > 0 and _device() == "/CPU:0"
 
     def _function(self, shape: Shape) -> Any:
         if shape not in self._train:
@@ -230,7 +237,7 @@ def _step(program: Program, shape: Shape, state: State, update: Update, data: Da
         penalty = program.penalty(trainable, update.hyperparameters)
     penalty_gradients = tape.gradient(penalty, trainable, unconnected_gradients="zero")
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    state = program.apply(state._replace(non_trainable=non_trainable), gradients, update)
+    state = program.apply(state._replace(non_trainable=non_trainable), program.joined(gradients), update)
     return state, loss * tf.cast(examples, tf.float32)
 
 

@@ -34,5 +34,8 @@ class UpdateRule(Protocol):
     def evaluated(self, state: State) -> Arrays:
         """Return the trainable weights used for evaluation."""
 
+    def joined(self, gradients: Arrays) -> Arrays:
+        """Return the gradients of the weights as a state holds the weights."""
+
     def apply(self, state: State, gradients: Arrays, update: Update, hyperparameters: Pairs) -> tuple[Arrays, Arrays]:
-        """Apply weight decay and the rule's step; return the weights as a state holds them, and the slots."""
+        """Apply decay and the rule's step by joined gradients; return the weights as a state holds them, and slots."""

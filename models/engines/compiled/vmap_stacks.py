@@ -20,7 +20,8 @@ from nightune.models.engines.compiled.arrays import Data, State, Updates
 from nightune.models.engines.compiled.batch_layout import Part, Shape, padded_order
 from nightune.models.engines.compiled.engine import CompiledState
 from nightune.models.engines.compiled.epochs import lay_out, layout_key, statistics
-from nightune.models.engines.compiled.jax_backend import JaxProgram, train_calls
+from nightune.models.engines.compiled.jax_backend import JaxProgram
+from nightune.models.engines.compiled.jax_functions import train_calls
 from nightune.models.engines.compiled.pace import Call
 from nightune.models.engines.compiled.program import Program
 from nightune.models.library_internals.devices import jax_memory_statistics
