@@ -112,19 +112,21 @@ def _trees(
     from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415
 
     rows, targets = places.astype(np.float32), values[:, None]
-    generator = np.random.RandomState(seed)
+    generator, own = np.random.RandomState(seed), np.random.RandomState()  # seeding is ten times faster than a new one
     for _ in range(count):
         state = generator.randint(np.iinfo(np.int32).max)
-        tree = DecisionTreeRegressor(random_state=state, **limits)
-        weights = _drawn(state, len(values)) if resampled else None
+        own.seed(state)
+        weights = _drawn(own, len(values)) if resampled else None
+        own.seed(state)
+        tree = DecisionTreeRegressor(random_state=own, **limits)
         with config_context(skip_parameter_validation=True):
             tree.fit(rows, targets, sample_weight=weights, check_input=False)
         yield weights, tree.tree_
 
 
-def _drawn(state: int, count: int) -> np.ndarray:
+def _drawn(generator: np.random.RandomState, count: int) -> np.ndarray:
     """Return how often a tree's resampling draws each row."""
-    return np.bincount(np.random.RandomState(state).randint(0, count, count), minlength=count)
+    return np.bincount(generator.randint(0, count, count), minlength=count)
 
 
 @dataclass(frozen=True, slots=True)
