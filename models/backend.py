@@ -1,7 +1,8 @@
 """Import Keras and its backend, without the output of their start."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.library_internals.devices import jax_threads, tensorflow_threads
 from nightune.models.library_internals.lazy_modules import ignore_tensorflow_until_imported
+from nightune.models.postponed_imports import postponed_modules
 from nightune.models.program_cache import keep_programs
 from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly, output_logged
 from nightune.settings import read_settings
@@ -17,6 +19,11 @@ _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 # TensorFlow's converter of JAX functions and Keras' galleries of images import them if they are installed, which takes
 # half a second. In a process that has loaded Keras here, these two say that they are not.
 _NOT_NEEDED = ("jax", "matplotlib")
+# TensorFlow's interfaces of earlier versions: 250 modules that it imports for their users. Keras calls one function.
+_POSTPONED: dict[str, dict[str, str]] = {
+    "tensorflow._api.v2.compat.v1": {"reset_default_graph": "tensorflow.python.framework.ops"},
+    "tensorflow._api.v2.compat.v2": {},
+}
 
 _limits: list[int] = []  # at most one, of threads
 
@@ -106,8 +113,11 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
-def _without_what_training_does_not_need() -> AbstractContextManager[None]:
-    return without_modules(*(name for name in _NOT_NEEDED if name != "jax" or not _may_use_jax()))
+@contextmanager
+def _without_what_training_does_not_need() -> Iterator[None]:
+    absent = (name for name in _NOT_NEEDED if name != "jax" or not _may_use_jax())
+    with without_modules(*absent), postponed_modules(_POSTPONED):
+        yield
 
 
 def _may_use_jax() -> bool:

@@ -92,3 +92,19 @@ def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}
     output: Any = subprocess.run([sys.executable, "-c", code], env={**kept, **given}, capture_output=True, check=True)
     assert output.stdout.decode().strip() == expected
+
+
+def test_tensorflows_earlier_interfaces_are_imported_when_they_are_used() -> None:
+    code = (
+        "import sys\n"
+        "from nightune.models.backend import load_keras\n"
+        "load_keras().backend.clear_session(free_memory=False)\n"
+        "import tensorflow as tf\n"
+        "kind = lambda: type(sys.modules['tensorflow._api.v2.compat.v1']).__name__\n"
+        "reset, before = tf.compat.v1.reset_default_graph, kind()\n"
+        "tf.compat.v1.placeholder\n"
+        "print(before, kind() != before, reset is tf.compat.v1.reset_default_graph)\n"
+    )
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["PostponedModule", "True", "True"], done.stderr

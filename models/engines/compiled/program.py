@@ -296,9 +296,10 @@ class Program:
             return to_weights_dtype(self._model(inputs, training=False))
 
     def _mapping(self, trainable: Arrays, non_trainable: Arrays, hyperparameters: Any) -> list[tuple[Any, Any]]:
-        values = [hyperparameters[index] for index in range(len(self._hyperparameters))]
-        non_trainable_pairs = zip(self.non_trainable, non_trainable, strict=False)
         count = len(self._hyperparameters)
+        numbers = hyperparameters if self._classes is None else hyperparameters[:count]
+        values = ops.unstack(numbers, count)  # one operation; TensorFlow traces eight for each `hyperparameters[index]`
+        non_trainable_pairs = zip(self.non_trainable, non_trainable, strict=False)
         factors = [] if self._factors is None else [(self._factors, hyperparameters[count:])]
         return [
             *factors,

@@ -217,11 +217,17 @@ def _train(program: Program, shape: Shape, state: State, updates: Updates, befor
     _, state, total = tf.while_loop(
         lambda index, *_: index < end, update, (start, state, before), parallel_iterations=1
     )
-    predict = partial(_predict, program, state, updates.hyperparameters, data.validation)
-    one = rows_of(data.validation, slice(1))
-    output = _predict(program, state, updates.hyperparameters, one)  # only for its shape
     count = arrays_of(data.validation)[0].shape[0]
-    zeros = partial(tf.zeros, (count, *output.shape[1:]), output.dtype)
+    outputs: list[Any] = []  # of the first branch: the second one has their shape
+
+    def predict() -> Any:
+        outputs[:] = [_predict(program, state, updates.hyperparameters, data.validation)]
+        return outputs[0]
+
+    def zeros() -> Any:
+        known = outputs[0] if outputs else predict()  # where a user lets TensorFlow trace nothing
+        return tf.zeros((count, *known.shape[1:]), known.dtype)
+
     return state, total, tf.cond(is_last > 0, predict, zeros)
 
 

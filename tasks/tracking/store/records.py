@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from nightune.tasks.tracking.store.artifacts import local_artifact
 from nightune.tasks.tracking.store.errors import DamagedRecordError, StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store, client
 
@@ -114,9 +115,7 @@ def warn_of_damage(text: str) -> None:
 def read_file(store: Store, run_id: str, path: str, parse: Callable[[str], T]) -> T:
     """Return the parsed text of an artifact of a run; DamagedRecordError if it is missing or not as written."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            file = client(store).download_artifacts(run_id, path, folder)
-            return parse(Path(file).read_text(encoding="utf-8"))
+        return parse(_text(store, run_id, path))
     except StoreLostError:
         raise
     except (StoreError, OSError) as error:
@@ -129,6 +128,15 @@ def read_file(store: Store, run_id: str, path: str, parse: Callable[[str], T]) -
         IndexError,
     ) as error:  # pydantic's and JSON's are ValueErrors
         raise DamagedRecordError(f"run {run_id}: {path}: not as Nightune wrote it ({first_line(error)})") from error
+
+
+def _text(store: Store, run_id: str, path: str) -> str:
+    """Return the text of an artifact. A file of this machine is read where it is: MLflow would copy it in a thread."""
+    file = local_artifact(store, run_id, path)
+    if file is not None:
+        return file.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client(store).download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
 
 
 def optional_file(store: Store, run_id: str, path: str, parse: Callable[[str], T]) -> T | None:
