@@ -8,7 +8,7 @@ from nightune.models.recipe.params import read_recipe, silent_defaults
 from nightune.tasks.earlier_sweeps import begin_with_best
 from nightune.tasks.propose_trials import Kept, complete_params
 from nightune.tasks.setting import Setting
-from nightune.tasks.tracking.sweeps.proposals import Proposals, write_first_points
+from nightune.tasks.tracking.sweeps.proposals import Proposals, are_recorded, write_first_points
 from nightune.tuning.search.portfolio import Beginning, begin, is_shipped, read_portfolio
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Value
@@ -20,9 +20,12 @@ def choose_first_points(setting: Setting, has_history: bool) -> Proposals:
     """Return the first points of a new sweep by the number 0, and record them before the first trial; none for draws.
 
     They are recorded in one write: an interrupted sweep begins with all of them, or chooses them again. A sweep of
-    fewer trials records all of them, too: it may be extended.
+    fewer trials records all of them, too: it may be extended. One that has trials without a record began with draws,
+    as those of earlier versions, and keeps them.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
+    if setting.finished() and not are_recorded(store, sweep):
+        return {}
     best = begin_with_best(setting) if has_history else []
     started = portfolio_start(study, setting.data.task, sweep.number, best)
     first = [*best, *([] if started is None else started.points)]
@@ -46,15 +49,15 @@ def begun_by(study: Study, points: Sequence[Params], of_portfolio: int) -> Kept:
 def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params] = ()) -> Beginning | None:
     """Return the portfolio's points for a study and the task of its data; None if it does not begin with them.
 
-    A search that begins with them by its method takes those of architectures that have a family, if any are shipped.
-    Of several heads, as of labels and positions, the configurations are those for classification.
+    A search begins with them by its method if any are shipped. Of several heads, as of labels and positions, the
+    configurations are those for classification.
     """
     search = study.search
     if not search.begins_with_portfolio or (search.start is None and not is_shipped()):
         return None
     kind = "regression" if task == "regression" else "classification"
     complete, seed = partial(_complete, study), study.sweep_seed(sweep)
-    return begin(read_portfolio(), study.space, kind, complete, before, seed, is_of_families=search.start is None)
+    return begin(read_portfolio(), study.space, kind, complete, before, seed)
 
 
 def _complete(study: Study, point: Params) -> dict[str, Value]:

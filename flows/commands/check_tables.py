@@ -143,9 +143,9 @@ def _start_lines(check: StudyCheck) -> list[tuple[str, str]]:
     left_out = start["left_out"]
     assert isinstance(left_out, Mapping)
     lines += [("", f"left out: {message} (in {count})") for message, count in left_out.items()]
-    for name in alone:
-        kept = "begins with draws" if start["by"] == "auto" else "takes optimizer, rates, decay and batches only"
-        lines.append(("", f"{name}: no family of the portfolio; {kept}"))
+    lines += [
+        ("", f"{name}: no family of the portfolio; takes optimizer, rates, decay and batches only") for name in alone
+    ]
     return lines
 
 

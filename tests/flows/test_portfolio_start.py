@@ -56,6 +56,21 @@ def test_a_sweep_begins_with_the_portfolio_also_after_a_stop(
     assert by_number(tune(started)) == found
 
 
+def test_a_sweep_that_began_with_draws_keeps_them(started: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = (
+        started.read_text().replace('start = "portfolio"\n', "").replace('"random"\ntrials = 10', '"auto"\ntrials = 8')
+    )
+    started.write_text(draws)
+    with monkeypatch.context() as patch:  # as a version that ships none
+        patch.setattr("nightune.tuning.search.portfolio.FILE", started.parent / "none.json")
+        interrupt_after_trainings(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(started)
+    report = tune(started)
+    assert len(report.results) == 8
+    assert {each.trial.proposed_by for each in report.results} == {"random"}
+
+
 @pytest.mark.nights
 def test_history_comes_before_the_portfolio(started: Path, store_root: Path) -> None:
     first = tune(started, fresh=True, is_night=True)
@@ -104,9 +119,10 @@ def test_check_says_how_many_configurations_fit_and_what_was_changed(started: Pa
     started.write_text(own.replace('start = "portfolio"\n', "").replace('"random"\ntrials = 10', '"auto"\ntrials = 8'))
     console = Console(record=True, width=160)
     print_check(console, check_study(load_study(started)))
-    (line,) = (each for each in console.export_text().splitlines() if each.startswith("start"))
-    assert "portfolio" in line
-    assert line.rstrip().endswith("net.py:make")
+    printed = console.export_text()
+    (line,) = (each for each in printed.splitlines() if each.startswith("start"))
+    assert "configurations of the portfolio" in line
+    assert "net.py:make: no family of the portfolio" in printed
 
 
 def test_check_says_how_many_recorded_configurations_the_model_begins_from(started: Path) -> None:

@@ -183,12 +183,21 @@ def test_a_value_that_the_space_lacks_otherwise_is_averaged_over(read: Read) -> 
     assert {point["batch_size.size"] for point in found.points} == {128}
 
 
-def test_too_few_configurations_another_task_and_an_architecture_without_family_give_no_prior(read: Read) -> None:
+def test_too_few_configurations_and_another_task_give_no_prior(read: Read) -> None:
     assert prior_in(read, recorded(LEAST)) is not None
     assert prior_in(read, recorded(LEAST - 1)) is None
     assert prior_in(read, recorded(40), kind="regression") is None
-    none = RecordedScores(families={})
-    assert prior_in(read, none) is None
+    assert prior_in(read, RecordedScores(families={})) is None
+
+
+def test_an_architecture_without_family_has_the_scores_of_all_families_whatever_their_networks(read: Read) -> None:
+    several = {name: recorded(30, **{"model.units": units}).families["mlp"] for name, units in (("cnn", 8), ("gru", 9))}
+    found = prior_in(read, RecordedScores(families=several))
+    assert found is not None
+    assert len(found.points) == 60
+    assert {point["model.architecture"] for point in found.points} == {"mlp"}
+    assert found.scores.tolist() == pytest.approx([*np.linspace(-2, 2, 30)] * 2)
+    assert not [point for point in found.points if point.get("model.units") in (8, 9)]
 
 
 def test_the_shipped_scores_have_a_score_for_each_configuration_of_each_family() -> None:

@@ -95,18 +95,15 @@ def begin(
     complete: Callable[[Params], Params],
     before: Sequence[Params],
     seed: Sequence[int],
-    is_of_families: bool = False,
 ) -> Beginning:
     """Return the portfolio's points of a space, each once and none of `before`, the points of the first trials.
 
     `kind` is classification or regression, and `complete` adds the defaults to a point, or raises ValueError if its
     params contradict each other: its configuration is left out. Trial n draws with its own generator: what a
-    configuration lacks is what the trial would have at random. `is_of_families` leaves out architectures without a
-    family.
+    configuration lacks is what the trial would have at random.
     """
     architectures = list(map(str, space.options(ARCHITECTURE)))
-    with_family = [each for each in architectures if _of_family(portfolio, each, kind)]
-    chosen = configurations(portfolio, with_family if is_of_families else architectures, kind)
+    chosen = configurations(portfolio, architectures, kind)
     taken = {_key(point) for point in before}
     found: list[Fitted] = []
     left_out: Counter[str] = Counter()
@@ -129,7 +126,7 @@ def configurations(portfolio: Portfolio, architectures: Sequence[str], kind: str
 
     An architecture without a family takes those of all families in turn, without their `model` params.
     """
-    plain = [[_without_model(one) for one in family.get(kind, ())] for family in portfolio.families.values()]
+    plain = [[without_model(one) for one in family.get(kind, ())] for family in portfolio.families.values()]
     anywhere = list(_in_turn(plain))
     each = (
         [{**one, ARCHITECTURE: name} for one in (_of_family(portfolio, name, kind) or anywhere)]
@@ -212,7 +209,8 @@ def _of_family(portfolio: Portfolio, architecture: str, kind: str) -> Sequence[P
     return portfolio.families.get(architecture, {}).get(kind, ())
 
 
-def _without_model(configuration: Params) -> Params:
+def without_model(configuration: Params) -> Params:
+    """Return the params that any architecture has."""
     return {name: value for name, value in configuration.items() if not name.startswith(MODEL_PREFIX)}
 
 

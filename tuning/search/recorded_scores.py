@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from nightune.tuning.search.gaussian_process import scores
-from nightune.tuning.search.portfolio import OPTIMIZER, nearest_point
+from nightune.tuning.search.portfolio import OPTIMIZER, nearest_point, without_model
 from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.samplers import draw_units
 from nightune.tuning.search.search_space import SearchSpace
@@ -60,36 +60,32 @@ def prior_of(
     """Return what the recorded scores let one expect in a space; None if they say too little about it.
 
     `kind` is classification or regression, and `complete` adds the defaults to a point, or raises ValueError if its
-    params contradict each other. All architectures of the space must have a family. A configuration becomes a point as
-    one of the portfolio does; left out are those whose optimizer or learning rate the space does not reach. A value
-    that the space lacks otherwise is averaged over.
+    params contradict each other. An architecture without a family has the scores of all families, whatever their
+    networks. A configuration becomes a point as one of the portfolio does; left out are those whose optimizer or
+    learning rate the space does not reach. A value that the space lacks otherwise is averaged over.
     """
-    architectures = list(map(str, space.options(ARCHITECTURE)))
-    families = [recorded.families.get(name) for name in architectures]
     points: list[dict[str, Value]] = []
     found: list[float] = []
-    for name, family in zip(architectures, families, strict=True):
-        if family is None or kind not in family.scores:
-            return None
-        for place, point in _points(family, space, name, complete):
-            points.append(point)
-            found.append(family.scores[kind][place])
+    for name in map(str, space.options(ARCHITECTURE)):
+        for place, (configuration, score) in enumerate(_scored(recorded, name, kind)):
+            try:
+                point = nearest_point(space, configuration, draw_units(space, place, (0,))).point
+                full = complete(point)
+            except ValueError:
+                continue
+            if _is_near(configuration, full):
+                points.append(dict(point))
+                found.append(score)
     return PriorMean(space, points, np.array(found)) if len(points) >= LEAST else None
 
 
-def _points(
-    family: Family, space: SearchSpace, architecture: str, complete: Callable[[Params], Params]
-) -> Iterator[tuple[int, dict[str, Value]]]:
-    """Yield the places and points of the configurations that speak for the space."""
-    for place, each in enumerate(family.configurations):
-        configuration = {**each, ARCHITECTURE: architecture}
-        try:
-            point = nearest_point(space, configuration, draw_units(space, place, (0,))).point
-            full = complete(point)
-        except ValueError:
-            continue
-        if _is_near(configuration, full):
-            yield place, dict(point)
+def _scored(recorded: RecordedScores, architecture: str, kind: str) -> Iterator[tuple[Params, float]]:
+    """Yield an architecture's configurations with their scores: of its family, or of all without their networks."""
+    own = recorded.families.get(architecture)
+    for family in recorded.families.values() if own is None else (own,):
+        for each, score in zip(family.configurations, family.scores.get(kind, ()), strict=False):
+            kept = each if family is own else without_model(each)
+            yield {**kept, ARCHITECTURE: architecture}, score
 
 
 def _is_near(configuration: Params, full: Params) -> bool:

@@ -28,9 +28,14 @@ def write_proposals(store: Store, sweep: Sweep, proposals: Proposals) -> None:
     client(store).set_tag(sweep.run_id, names.PROPOSED, str(sum(map(len, proposals.values()))))
 
 
+def are_recorded(store: Store, sweep: Sweep) -> bool:
+    """Return whether points were recorded, even if their file is damaged since."""
+    return names.PROPOSED in client(store).get_run(sweep.run_id).data.tags
+
+
 def read_proposals(store: Store, sweep: Sweep) -> Proposals:
     """Return the points of each round; empty if there are none, or the file is damaged, which is warned of."""
-    if names.PROPOSED not in client(store).get_run(sweep.run_id).data.tags:
+    if not are_recorded(store, sweep):
         return {}
     return optional_file(store, sweep.run_id, names.PROPOSALS_FILE, parse_proposals) or {}
 
