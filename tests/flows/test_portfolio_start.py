@@ -7,6 +7,9 @@ import pytest
 
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
+from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.errors import StudyError
 from tests.flows.test_model_rounds import interrupt_after_trainings
 
 pytestmark = pytest.mark.usefixtures("plain_flows", "store_root", "portfolio")
@@ -54,6 +57,19 @@ def test_a_sweep_begins_with_the_portfolio_also_after_a_stop(
     assert by.count("portfolio") >= 6
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
     assert by_number(tune(started)) == found
+
+
+@pytest.mark.parametrize("name", ["portfolio", "recorded_scores"])
+def test_damaged_files_of_the_package_are_refused_before_the_first_trial(
+    name: str, started: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 24'))
+    (started.parent / "damaged.json").write_text("{")
+    monkeypatch.setattr(f"nightune.tuning.search.{name}.FILE", started.parent / "damaged.json")
+    with pytest.raises(StudyError, match=rf"{name}.json is damaged; reinstall"):
+        tune(started)
+    (sweep,) = all_sweeps(open_store(store_root), "flowers")
+    assert not finished_trials(open_store(store_root), sweep)
 
 
 @pytest.mark.nights
