@@ -35,6 +35,10 @@ def by_number(report: SweepReport) -> list[tuple[str, float]]:
     return [(trial.key, float(str(trial.params["learning_rate.peak"]))) for trial in trials]
 
 
+def expected(report: SweepReport) -> list[float]:
+    return [each.trial.expected.value for each in report.results if each.trial.expected is not None]
+
+
 def test_a_sweep_begins_with_the_portfolio_also_after_a_stop(
     started: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +61,30 @@ def test_a_sweep_begins_with_the_portfolio_also_after_a_stop(
     assert by.count("portfolio") >= 6
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
     assert by_number(tune(started)) == found
+
+
+def test_a_model_begins_from_the_recorded_scores_and_what_it_proposed_stays_without_them(
+    started: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 8'))
+    with monkeypatch.context() as patch:
+        interrupt_after_trainings(6, patch)  # in the second round
+        with pytest.raises(KeyboardInterrupt):
+            tune(started)
+    with monkeypatch.context() as patch:  # another version ships none
+        patch.setattr("nightune.tuning.search.recorded_scores.FILE", started.parent / "none.json")
+        resumed = tune(started)
+        monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "without"))
+        without = tune(started)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
+    whole = tune(started)
+    assert by_number(whole) == by_number(resumed)
+    assert by_number(whole)[:4] == by_number(without)[:4]
+    assert not set(by_number(whole)[4:]) & set(by_number(without)[4:])
+    assert expected(whole) == expected(resumed)
+    assert not set(expected(whole)) & set(expected(without))
+    assert whole.beliefs != resumed.beliefs  # which are of the end, after a resumption without scores
 
 
 @pytest.mark.parametrize("name", ["portfolio", "recorded_scores"])
