@@ -160,7 +160,7 @@ def test_check_says_how_many_recorded_configurations_the_model_begins_from(start
     from nightune.tasks.check_study import check_study
     from nightune.tasks.load_study import load_study
 
-    assert check_study(load_study(started)).start["expected_from"] == 0  # type: ignore[index] - draws: no model
+    assert check_study(load_study(started)).start["expected_from"] == 0  # type: ignore[index]  # draws: no model
     started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 24'))
     check = check_study(load_study(started))
     assert check.start is not None
