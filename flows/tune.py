@@ -188,6 +188,8 @@ def chooser(
     has_history = uses_history(setting)
     if not recorded:
         recorded |= choose_first_points(setting, has_history)
+        if any(is_proposed(study.search, each) for each in study.brackets):
+            guidance()  # before the first trial: damaged scores are refused
     begun = begun_by(study, recorded.get(0, []), count_of_portfolio(store, sweep))
     earlier = read_earlier(setting) if has_history else Earlier()
 

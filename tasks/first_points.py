@@ -1,7 +1,8 @@
 """Choose the points that a new sweep begins with: the best of earlier sweeps, then those of the shipped portfolio."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from nightune.models.recipe.params import read_recipe, silent_defaults
@@ -9,6 +10,7 @@ from nightune.tasks.earlier_sweeps import begin_with_best
 from nightune.tasks.propose_trials import Kept, complete_params
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.sweeps.proposals import Proposals, are_recorded, write_first_points
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.portfolio import Beginning, begin, is_shipped, read_portfolio
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Value
@@ -56,11 +58,23 @@ def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params
     if not search.begins_with_portfolio or (search.start is None and not is_shipped()):
         return None
     kind = "regression" if task == "regression" else "classification"
-    complete, seed = partial(_complete, study), study.sweep_seed(sweep)
-    return begin(read_portfolio(), study.space, kind, complete, before, seed)
+    complete, seed = partial(trainable_params, study), study.sweep_seed(sweep)
+    with damage_refused("portfolio.json", study):
+        portfolio = read_portfolio()
+    return begin(portfolio, study.space, kind, complete, before, seed)
 
 
-def _complete(study: Study, point: Params) -> dict[str, Value]:
+@contextmanager
+def damage_refused(file: str, study: Study) -> Iterator[None]:
+    """Name the remedy where a file that ships with the package cannot be read: StudyError in place of ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        message = f'the installed {file} is damaged; reinstall nightune, or set start = "none"'
+        raise StudyError(str(study.path), [Problem("search.start", message)]) from error
+
+
+def trainable_params(study: Study, point: Params) -> dict[str, Value]:
     """Add the defaults; ValueError if params of the point contradict each other, so that its trial would fail."""
     complete = complete_params(study, point)
     read_recipe(complete)

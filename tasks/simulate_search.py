@@ -158,10 +158,10 @@ def _replay(
         raise InputError(", ".join(ids), f"{told}; train more trials, or name more sweeps of the study")
     fitting = [name for name in methods if fits(pool, name)]
     short = [name for name in methods if name not in fitting]
-    alone = ["auto without the portfolio, whose points are not recorded"] if "auto" in fitting else []
+    alone = ["auto without scores on other data and without the portfolio, whose points are not recorded"]
     limits = [
         *limits_of(pool),
-        *alone,
+        *(alone if "auto" in fitting else []),
         *([f"too few epochs for rungs: {', '.join(short)} left out"] if short else []),
     ]
     marks = sorted(epochs) or default_epochs(pool)

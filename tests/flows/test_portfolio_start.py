@@ -7,6 +7,9 @@ import pytest
 
 from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
+from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.errors import StudyError
 from tests.flows.test_model_rounds import interrupt_after_trainings
 
 pytestmark = pytest.mark.usefixtures("plain_flows", "store_root", "portfolio")
@@ -30,6 +33,10 @@ def tune(study: Path, **options: Any) -> SweepReport:
 def by_number(report: SweepReport) -> list[tuple[str, float]]:
     trials = sorted((each.trial for each in report.results), key=lambda trial: trial.number)
     return [(trial.key, float(str(trial.params["learning_rate.peak"]))) for trial in trials]
+
+
+def expected(report: SweepReport) -> list[float]:
+    return [each.trial.expected.value for each in report.results if each.trial.expected is not None]
 
 
 def test_a_sweep_begins_with_the_portfolio_also_after_a_stop(
@@ -69,6 +76,43 @@ def test_a_sweep_that_began_with_draws_keeps_them(started: Path, monkeypatch: py
     report = tune(started)
     assert len(report.results) == 8
     assert {each.trial.proposed_by for each in report.results} == {"random"}
+
+
+def test_a_model_begins_from_the_recorded_scores_and_what_it_proposed_stays_without_them(
+    started: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 8'))
+    with monkeypatch.context() as patch:
+        interrupt_after_trainings(6, patch)  # in the second round
+        with pytest.raises(KeyboardInterrupt):
+            tune(started)
+    with monkeypatch.context() as patch:  # another version ships none
+        patch.setattr("nightune.tuning.search.recorded_scores.FILE", started.parent / "none.json")
+        resumed = tune(started)
+        monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "without"))
+        without = tune(started)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
+    whole = tune(started)
+    assert by_number(whole) == by_number(resumed)
+    assert by_number(whole)[:4] == by_number(without)[:4]
+    assert not set(by_number(whole)[4:]) & set(by_number(without)[4:])
+    assert expected(whole) == expected(resumed)
+    assert not set(expected(whole)) & set(expected(without))
+    assert whole.beliefs != resumed.beliefs  # which are of the end, after a resumption without scores
+
+
+@pytest.mark.parametrize("name", ["portfolio", "recorded_scores"])
+def test_damaged_files_of_the_package_are_refused_before_the_first_trial(
+    name: str, started: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 24'))
+    (started.parent / "damaged.json").write_text("{")
+    monkeypatch.setattr(f"nightune.tuning.search.{name}.FILE", started.parent / "damaged.json")
+    with pytest.raises(StudyError, match=rf"{name}.json is damaged; reinstall"):
+        tune(started)
+    (sweep,) = all_sweeps(open_store(store_root), "flowers")
+    assert not finished_trials(open_store(store_root), sweep)
 
 
 @pytest.mark.nights
@@ -132,7 +176,7 @@ def test_check_says_how_many_recorded_configurations_the_model_begins_from(start
     from nightune.tasks.check_study import check_study
     from nightune.tasks.load_study import load_study
 
-    assert check_study(load_study(started)).start["expected_from"] == 0  # type: ignore[index] - draws: no model
+    assert check_study(load_study(started)).start["expected_from"] == 0  # type: ignore[index]  # draws: no model
     started.write_text(started.read_text().replace('"random"\ntrials = 10', '"auto"\ntrials = 24'))
     check = check_study(load_study(started))
     assert check.start is not None

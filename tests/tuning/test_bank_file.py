@@ -7,6 +7,7 @@ import numpy as np
 
 from nightune.tuning.recorded_curves import read_recorded
 from nightune.tuning.search.greedy_portfolio import choose, leader_regret
+from nightune.tuning.search.recorded_scores import mean_scores, read_recorded_scores
 
 ROOT = Path(__file__).parents[2]
 BANK = ROOT / "benchmarks" / "results" / "bank.npz"
@@ -40,6 +41,19 @@ def test_the_shipped_portfolio_holds_eight_different_recorded_configurations_of_
             assert len({json.dumps(each, sort_keys=True) for each in chosen}) == 8
             for each in chosen:
                 assert any(each.items() <= point.items() for point in recorded), each
+
+
+def test_the_shipped_scores_are_those_of_the_recorded_configurations_in_their_order() -> None:
+    bank = read_recorded(BANK)
+    for name, family in read_recorded_scores().families.items():
+        recorded = [_numbers_cut(dict(point)) for point in bank[name].points]
+        assert len(recorded) == len(family.configurations)
+        for point, each in zip(recorded, family.configurations, strict=True):
+            assert each.items() <= point.items(), each
+        for task, scores in family.scores.items():
+            sets = [one for one, each in bank[name].data_sets.items() if each["task"] == task]
+            losses = bank[name].losses(sets if len(sets) > 2 else list(bank[name].data_sets), "val_loss")
+            assert np.corrcoef(scores, mean_scores(losses))[0, 1] > 0.9, (name, task)
 
 
 def test_a_portfolio_is_better_than_as_many_at_random_on_most_data_sets_that_took_no_part_in_its_choice() -> None:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range
+from nightune.tuning.search.guidance import Guidance
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.population import Member, next_members, values_of
 from nightune.tuning.search.portfolio import Portfolio, begin
+from nightune.tuning.search.prior_mean import PriorMean
+from nightune.tuning.search.recorded_scores import Family, RecordedScores, prior_of
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.study.budgets import brackets, without_repeats
 from nightune.tuning.study.generations import rules_of
@@ -36,6 +39,7 @@ def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nightune.tuning.search.gaussian_process.RANDOM_CANDIDATES", 30)
     monkeypatch.setattr("nightune.tuning.search.gaussian_process.NEAR", 2)
     monkeypatch.setattr("nightune.tuning.search.surrogate.ITERATIONS", 2)
+    monkeypatch.setattr("nightune.tuning.search.recorded_scores.LEAST", 2)
 
 
 @pytest.mark.usefixtures("short_rounds")
@@ -53,16 +57,18 @@ def test_points_of_a_thousand_random_spaces_are_valid_and_come_once() -> None:
 
 
 def check_space(number: int) -> None:
-    """Search a random space with one of the methods, which all spaces take in turn, with and without a portfolio."""
+    """Search a random space with one of the methods in turn, half of them with a portfolio and scores."""
     generator = np.random.default_rng([number, 0])
     space, name = random_space(generator), list(METHODS)[number % len(METHODS)]
     search = without_repeats(SearchSection.model_validate({"epochs": 12, **METHODS[name]}), space)
     if name == "pbt":
         check_population(search, space, number, generator)
         return
-    begun = random_portfolio(generator)
-    first = begin(begun, space, "classification", dict, [], (number, 0)).points if number // 4 % 2 else []
-    trials = searched(search, space, first, number, generator)
+    begun, scores = random_portfolio(generator), random_scores(generator)
+    is_begun = number // 4 % 2
+    first = begin(begun, space, "classification", dict, [], (number, 0)).points if is_begun else []
+    prior = prior_of(scores, space, "classification", dict) if is_begun else None
+    trials = searched(search, space, first, number, generator, prior)
     for point in trials:
         refuse_invalid(space, point)
     assert search.trials is None or len(trials) == search.trials
@@ -88,7 +94,12 @@ def check_population(search: SearchSection, space: SearchSpace, number: int, gen
 
 
 def searched(
-    search: SearchSection, space: SearchSpace, first: Sequence[Params], number: int, generator: np.random.Generator
+    search: SearchSection,
+    space: SearchSpace,
+    first: Sequence[Params],
+    number: int,
+    generator: np.random.Generator,
+    prior: PriorMean | None,
 ) -> list[dict[str, Value]]:
     """Return the points of all rounds; losses are random, and some trials fail."""
     points: list[dict[str, Value]] = []
@@ -96,7 +107,8 @@ def searched(
     for planned in brackets(search, space):
         bracket = settled(search, planned, observations)
         is_first = bracket.first == 0 or search.method == "random"
-        added = bracket_points(search, space, bracket, observations, (number, 0), first if is_first else ())
+        kept = first if is_first else ()
+        added = bracket_points(search, space, bracket, observations, (number, 0), kept, Guidance(prior))
         for place, point in enumerate(added):
             losses = {rung.epochs: float(generator.standard_normal()) for rung in bracket.rungs[: 1 + place % 2]}
             if generator.random() < 0.2:
@@ -167,7 +179,19 @@ def random_domain(name: str, generator: np.random.Generator) -> "Range | Choice"
 
 
 def random_portfolio(generator: np.random.Generator) -> Portfolio:
-    """Return eight configurations that name some of the params, with values that a space may lack."""
-    several = [random_space(generator) for _ in range(8)]
+    return Portfolio(families={"mlp": {"classification": random_configurations(generator, 8)}})
+
+
+def random_scores(generator: np.random.Generator) -> RecordedScores:
+    family = Family(
+        configurations=random_configurations(generator, 16),
+        scores={"classification": generator.standard_normal(16).tolist()},
+    )
+    return RecordedScores(families={"mlp": family, "net.py:f": family})
+
+
+def random_configurations(generator: np.random.Generator, count: int) -> list[Params]:
+    """Return configurations that name some of the params, with values that a space may lack."""
+    several = [random_space(generator) for _ in range(count)]
     drawn = [space.at({name: float(generator.random()) for name in space.by_name}) for space in several]
-    return Portfolio(families={"mlp": {"classification": [{**each, "learning_rate.warmup": 0.1} for each in drawn]}})
+    return [{**each, "learning_rate.warmup": 0.1} for each in drawn]

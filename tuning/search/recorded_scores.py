@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
 from nightune.tuning.search.gaussian_process import scores
 from nightune.tuning.search.portfolio import OPTIMIZER, nearest_point, without_model
@@ -28,7 +28,13 @@ class Family(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     configurations: Sequence[Mapping[str, Any]]
-    scores: Mapping[str, Sequence[float]]
+    scores: Mapping[str, Sequence[FiniteFloat]]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Family":
+        if any(len(scores) != len(self.configurations) for scores in self.scores.values()):
+            raise ValueError("each kind of task needs one score a configuration")
+        return self
 
 
 class RecordedScores(BaseModel):
@@ -37,6 +43,11 @@ class RecordedScores(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     families: Mapping[str, Family]
+
+
+def has_recorded_scores() -> bool:
+    """True if this installation has scores."""
+    return FILE.exists()
 
 
 def read_recorded_scores() -> RecordedScores:
@@ -62,7 +73,8 @@ def prior_of(
     `kind` is classification or regression, and `complete` adds the defaults to a point, or raises ValueError if its
     params contradict each other. An architecture without a family has the scores of all families, whatever their
     networks. A configuration becomes a point as one of the portfolio does; left out are those whose optimizer or
-    learning rate the space does not reach. A value that the space lacks otherwise is averaged over.
+    learning rate the space does not reach, and those that `complete` refuses. A value that the space lacks otherwise is
+    averaged over.
     """
     points: list[dict[str, Value]] = []
     found: list[float] = []
