@@ -8,4 +8,4 @@ from nightune.tuning.study.study import Study
 
 def guidance_of(study: Study, task: str) -> Guidance:
     """Return what guides the proposals of a study's search beside its results, for the task of its data."""
-    return Guidance(prior_scores(study, task), structure_of(study.space))
+    return Guidance(prior_scores(study, task), structure_of(study.space, study.path.parent))

@@ -164,6 +164,12 @@ def opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
     from nightune.tasks.tracking.registry.model_folder import parts_of
 
     def opened(folder: Path, rows: Any) -> Opened:
+        try:
+            return answered(folder, rows)
+        except Exception as error:  # which a fresh process reports
+            return Opened(None, f"{type(error).__name__}: {error}", ())
+
+    def answered(folder: Path, rows: Any) -> Opened:
         predictor = Predictor.open(parts_of(folder))
         outputs = predictor.outputs(predictor.inputs(rows))
         if predictor.description["task"] == "regression":

@@ -16,6 +16,7 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training import reported_names
 from nightune.models.training.engine import Compiles, Engine
+from nightune.models.training.graph_key import structure_key
 from nightune.models.training.loop import train
 from nightune.models.training.row_weights import weights_of_classes
 
@@ -61,7 +62,7 @@ def cheaper_in_fit(
     if not isinstance(engine, Compiles):
         return None
     sample = recipes[:COUNTED_RECIPES]
-    programs = _programs(engine.program_count(sample), len(sample), work)
+    programs = _programs(engine.program_count(sample), sample, work)
     members = max(1, len(dataset.folds))  # trainings of a trial, in one program
     compiling = (programs - 1) * max(0.0, seconds.first - seconds.compiled)
     compiled, fit = (work.trials * members * each for each in (seconds.compiled, seconds.fit))
@@ -81,12 +82,18 @@ def cheaper_in_fit(
     )
 
 
-def _programs(counted: int, sampled: int, work: PlannedWork) -> int:
-    """Return the expected number of programs: more trials bring more if most of the sampled ones have their own."""
-    if 2 * counted <= sampled:
+def _programs(counted: int, sample: Sequence[Recipe], work: PlannedWork) -> int:
+    """Return the expected number of programs: more trials bring more if most of the sampled ones have their own.
+
+    Proposed trials bring fewer, unless their structures tell fewer programs apart than there are, as where a width is
+    a float.
+    """
+    if 2 * counted <= len(sample):
         return counted
-    alone = work.trials - work.proposed + NEW_SHARE * work.proposed
-    return max(1, round(counted * alone / sampled))
+    rules = frozenset(filter(None, (recipe.optimizer.shared_rule for recipe in sample)))
+    are_told_apart = counted <= len({structure_key(each, rules) for recipe in sample for each in recipe.phases})
+    saved = (1 - NEW_SHARE) * work.proposed if are_told_apart else 0
+    return max(1, round(counted * (work.trials - saved) / len(sample)))
 
 
 def _is_worth_it(compiled: float, fit: float) -> bool:

@@ -39,9 +39,12 @@ KEYS: dict[str, Key] = {
 }
 
 
-def read_recipe(params: Mapping[str, Any]) -> Recipe:
-    """Read complete or partial params; absent params have their defaults. ValueError describes the problem."""
-    complete = resolve(params)
+def read_recipe(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> Recipe:
+    """Read complete or partial params; absent params have their defaults. ValueError describes the problem.
+
+    Those of the model have their defaults with `architecture_keys` only, as in `resolve`.
+    """
+    complete = resolve(params, architecture_keys)
     recipe = Recipe(
         **{group: _read(group, complete) for group in _SETTINGS},
         architecture=complete[ARCHITECTURE],

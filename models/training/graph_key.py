@@ -37,9 +37,12 @@ def structure_key(recipe: Recipe, rules: frozenset[str] | None = None) -> str:
     """Return the program key as far as it is known of points before anything is built, for models of one code.
 
     A float of the model is taken for data where it is above 0, as is a dropout rate of our own architectures: it often
-    is one of a user's function, too, and a continuous width would share its program with no other trial anyway.
+    is one of a user's function, too, and a continuous width would share its program with no other trial anyway. In
+    mixed precision no rate is data.
     """
-    model = {name: value > 0 if isinstance(value, float) else value for name, value in recipe.model.items()}
+    if recipe.precision.is_mixed:
+        return program_key(recipe, "", rules)
+    model = {name: "data" if isinstance(value, float) and value > 0 else value for name, value in recipe.model.items()}
     return program_key(replace(recipe, model=model), "", rules)
 
 

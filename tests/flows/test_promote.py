@@ -14,7 +14,6 @@ from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tuning.analysis.promotion_gate import Decision
-from nightune.tuning.errors import StudyError
 
 pytestmark = pytest.mark.usefixtures("store_root", "opened_here")
 
@@ -229,17 +228,3 @@ def test_a_study_without_a_sweep_is_reported(study: Path) -> None:
 
     with pytest.raises(StoreError, match="no sweep of this study"):
         flow(study)
-
-
-@pytest.mark.nights
-@pytest.mark.usefixtures("plain_flows")
-def test_a_model_that_cannot_serve_is_not_forced(study: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nightune.models.serving.predictor import Predictor
-
-    outputs = Predictor.outputs
-    monkeypatch.setattr(Predictor, "outputs", lambda self, inputs: outputs(self, inputs) * np.nan)
-    refused = promote(write(study, STRONG))
-    assert "outputs are not finite in 60 of 60 rows" in refused.verdict.reason
-    with pytest.raises(StudyError, match="cannot be forced: outputs are not finite"):
-        promote(study, force=True, because="now")
-    assert registry.versions(store, "flowers") == []

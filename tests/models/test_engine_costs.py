@@ -43,12 +43,13 @@ def why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Why:
         seconds: tuple[float, float, float],
         epochs: tuple[float, float] = (0.0, 0.0),
         folds: int = 0,
+        folder: Path = HERE,
     ) -> str | None:
         by_name = {BACKEND: epochs[0], "fit": epochs[1]}
         monkeypatch.setattr(costs, "_epoch_seconds", lambda engine, *_: by_name[engine.name])
         data = replace(dataset, folds=(dataset,) * folds)
-        engine = make_engine(BACKEND, data, HERE)
-        return costs.cheaper_in_fit(engine, recipes, data, HERE, costs.PlannedWork(*work), costs.Seconds(*seconds))
+        engine = make_engine(BACKEND, data, folder)
+        return costs.cheaper_in_fit(engine, recipes, data, folder, costs.PlannedWork(*work), costs.Seconds(*seconds))
 
     return ask
 
@@ -71,6 +72,19 @@ def test_proposed_trials_share_programs_as_few_are_preferred(why: Why) -> None:
     assert all(number in reason for number in ("20 programs", "38 s", "42 s"))
     assert why(WIDTHS, (40, 200, 30), (2.1, 0.1, 1.1)) is None
     assert why(WIDTHS, (40, 200), (2.1, 0.1, 1.1)) is not None
+
+
+def test_no_preference_saves_programs_that_structures_do_not_tell_apart(why: Why, tmp_path: Path) -> None:
+    """A width that is a float looks like a rate: proposals cannot prefer those of earlier trials."""
+    (tmp_path / "own.py").write_text(
+        "def build(input_shape, output_size, factor: float = 1.0):\n"
+        "    from keras import Input, Sequential, layers\n\n"
+        "    return Sequential([Input(input_shape), layers.Dense(int(8 * factor)), layers.Dense(output_size)])\n"
+    )
+    own = [read_recipe({"model.architecture": "own.py:build", "model.factor": eighths / 8}) for eighths in range(8, 24)]
+    reason = why(own, (40, 200, 30), (2.1, 0.1, 1.1), folder=tmp_path)
+    assert reason is not None
+    assert "40 programs" in reason
 
 
 def test_long_trainings_pay_for_programs_of_their_own(why: Why) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nightune.tasks.guide_proposals import guidance_of
 from nightune.tasks.load_study import load_study
-from nightune.tasks.program_structures import structure_of
 from nightune.tuning.search.structures import Structure
 from nightune.tuning.trial import Value
 
@@ -45,7 +45,9 @@ def structure(tmp_path: Path) -> MakeStructure:
         path = tmp_path / "a.toml"
         search = '[search]\nmethod = "gp"\ntrials = 40\nepochs = 1\n'
         path.write_text(f'question = "?"\n[data]\nsource = "iris"\n[model]{model}\n{search}')
-        return structure_of(load_study(path).space)
+        found = guidance_of(load_study(path), "classification").structure
+        assert found is not None
+        return found
 
     return make
 
@@ -71,6 +73,20 @@ def test_whole_numbers_and_words_of_a_users_function_are_a_structure_and_its_rat
     assert of({**first, "model.rate": 0.25, "learning_rate.peak": 0.1}) == of(first)
     other = [{"model.width": 9}, {"model.rate": 0.0}, {"model.last": "tanh"}]
     assert len({of(first), *(of({**first, **each}) for each in other)}) == 4
+
+
+def test_rates_are_a_structure_where_they_are_constants_of_programs(structure: MakeStructure) -> None:
+    """In mixed precision; so are floats below 0, which are no rates."""
+    mixed = point(model__architecture="mlp", model__dropout=0.1, precision="mixed_bfloat16")
+    assert len({structure(OURS)({**mixed, "model.dropout": rate}) for rate in (0.1, 0.3)}) == 2
+    own = point(model__architecture="net.py:build")
+    assert len({structure(USERS)({**own, "model.rate": slope}) for slope in (-0.2, -0.1, 0.0, 0.1)}) == 4
+
+
+def test_a_param_that_is_not_active_has_the_structure_of_its_default(structure: MakeStructure) -> None:
+    of = structure(USERS)
+    without = point(model__architecture="net.py:build", model__last="relu")
+    assert of({**without, "model.width": 8}) == of(without) != of({**without, "model.width": 9})
 
 
 def test_each_point_with_contradictions_has_a_structure_of_its_own(structure: MakeStructure) -> None:

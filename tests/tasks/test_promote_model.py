@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nightune.tasks.tracking.store.store as store_module
@@ -18,6 +19,8 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import client
+from nightune.tuning.analysis.promotion_gate import Decision
+from nightune.tuning.errors import StudyError
 from nightune.tuning.trial import TrialResult
 from tests.tasks.promotions import promoted, version_folder
 
@@ -223,3 +226,17 @@ def test_a_winner_without_a_valid_replicate_is_not_judged(setting: Setting) -> N
     lonely = Setting(setting.store, setting.sweep, changed, setting.data)
     with pytest.raises(StoreError, match="no replicate of trial 0 gave a finite val_loss"):
         promote_model.fn(lonely, other, None, Request())
+
+
+def test_a_model_that_cannot_serve_is_refused_and_not_forced(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightune.models.serving.predictor import Predictor
+
+    outputs = Predictor.outputs
+    monkeypatch.setattr(Predictor, "outputs", lambda self, inputs: outputs(self, inputs) * np.nan)
+    verdict = promoted(setting).verdict
+    assert (verdict.decision, verdict.may_be_forced) == (Decision.REFUSED, False)
+    rows = setting.data.sizes["test"]
+    assert f"outputs are not finite in {rows} of {rows} rows" in verdict.reason
+    with pytest.raises(StudyError, match=r"cannot be forced: .*outputs are not finite"):
+        promoted(setting, is_forced=True, because="now")
+    assert registry.versions(setting.store, "flowers") == []
