@@ -60,6 +60,16 @@ def test_headings_without_a_finding_say_after_how_many_epochs_there_is_none(halv
     assert AFTER in pairs_heading(none, Examined((), 14))
 
 
+def test_rounds_are_those_of_a_space_of_fewer_points_than_trials(halved: Night) -> None:
+    search = {"method": "gp", "trials": 60, "epochs": 50, "smallest_epochs": 3}
+    space = {"batch_size.size": {"domain": {"options": list(range(1, 29))}, "when": {}}}
+    few = replace(halved, origin=Origin(90.0, content={"space": space, "search": search}))
+    assert [each.trials for each in few.brackets] == [16, 16, 16, 12]  # of a version that repeated points
+    distinct = replace(few, sweep=replace(few.sweep, is_without_repeats=True))
+    assert [each.trials for each in distinct.brackets] == [16, 12]
+    assert [each.rungs[0].epochs for each in distinct.brackets] == [3, 6]
+
+
 def test_a_trial_whose_objective_there_is_not_known_is_left_out_and_no_other_epochs_stand_for_it(
     halved: Night,
 ) -> None:
