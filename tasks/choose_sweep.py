@@ -23,6 +23,7 @@ from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import FIRST_ROUND, can_extend, has_first_round
 from nightune.tuning.study.ends import has_room
 from nightune.tuning.study.study import Study
+from nightune.vocabulary import counted
 
 logger = logging.getLogger("nightune")
 
@@ -103,7 +104,7 @@ def _open_standing(
     if is_extension:
         added = study.trial_count - standing.planned_trials
         standing = extend_sweep(store, standing, study)
-        logger.info("%s is extended by %d trials", standing.id, added)
+        logger.info("%s is extended by %s", standing.id, counted(added, "trial"))
     if continues:
         logger.info("%s, ended by %s, continues", standing.id, standing.ended_by)
         standing = continue_search(store, standing, study.trial_count)

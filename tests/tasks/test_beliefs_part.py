@@ -55,6 +55,18 @@ def test_predictions_of_dropped_trials_are_said_to_be_unchecked() -> None:
         assert words in text
 
 
+def test_expectations_after_several_numbers_of_epochs_are_told_apart() -> None:
+    late = Prediction(1, Expectation(0.95, 0.02, 8), 0.9)
+    held = Beliefs(None, None, None, (Prediction(2, EXPECTED, 0.95), late))
+    page = page_of(believing_night(beliefs=held))
+    assert "before each training, after 4 or 8 epochs," in page.text
+    shape = page.json["specs"]["beliefs"]["layer"][2]["encoding"]["shape"]
+    assert (shape["field"], shape["sort"]) == ("epochs", ["4", "8"])
+    alone = page_of(believing_night())
+    assert "after 4 epochs," in alone.text
+    assert "shape" not in alone.json["specs"]["beliefs"]["layer"][2]["encoding"]
+
+
 def test_a_replaced_member_of_a_population_is_not_called_dropped_at_a_rung() -> None:
     held = night([proposed(0, 0.9, "random")])
     population = replace(held, sweep=replace(held.sweep, method="pbt"))

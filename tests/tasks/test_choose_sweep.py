@@ -10,6 +10,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep, sweep_content
 from nightune.tuning.study.study import Study
@@ -70,10 +71,17 @@ def test_a_study_without_a_method_is_extended_from_any_number_of_trials(chooser:
     whole, _ = chooser.finished(trials=8)
     longer, study = chooser.finished(trials=24)
     assert (longer.id, study.search.has_rungs) == (whole.id, True)
+
+    def digest_of(sweep: Sweep) -> str:
+        return client(chooser.store).get_run(sweep.run_id).data.tags[names.STUDY_DIGEST]
+
+    assert digest_of(longer) == study.digest
     assert chooser.finished(trials=30)[0].id == whole.id
     again, study = chooser.choose(trials=60)
     rounds = [(0, 8), (8, 16), (24, 6), (30, 16), (46, 14)]
     assert (again.id, [(each.first, each.trials) for each in study.brackets]) == (whole.id, rounds)
+    assert digest_of(again) == f"{study.digest}+rounds"  # so that an earlier version leaves it alone
+    assert again.study_digest == study.digest
     resumed, study = chooser.choose(trials=24)
     assert (resumed.earlier_lengths, study.brackets[-1].first, study.trial_count) == ((8, 24, 30), 46, 60)
     finish_sweep(chooser.store, resumed, "", [])

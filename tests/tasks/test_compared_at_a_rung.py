@@ -9,9 +9,12 @@ from nightune.tasks.reporting.night.ablation_section import ablations
 from nightune.tasks.reporting.night.figures import tooltips, trial_rows
 from nightune.tasks.reporting.night.headings import compared_note, mattered_heading
 from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.pairs_section import pairs_heading
+from nightune.tasks.reporting.night.parallel_section import parallel_heading
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.sweeps.origins import Origin
 from nightune.tasks.tracking.trials.recorded import RecordedTrial
+from nightune.tuning.analysis.interactions import Examined
 from nightune.tuning.trial import Status, Trial
 from tests.tasks.nights import Page
 from tests.tasks.test_effects_figures import CONTENT, swept
@@ -47,6 +50,24 @@ def test_all_trials_are_compared_at_their_first_rung(halved: Night) -> None:
     ][:2]
     assert AFTER in mattered_heading(halved)
     assert f"all 60 trials {AFTER}" in compared_note(halved)
+    assert AFTER in parallel_heading(halved)
+
+
+def test_headings_without_a_finding_say_after_how_many_epochs_there_is_none(halved: Night) -> None:
+    none = replace(halved, rung_objectives=dict.fromkeys(halved.rung_objectives, 0.5))
+    vars(none)["effects"] = []
+    assert AFTER in mattered_heading(none)
+    assert AFTER in pairs_heading(none, Examined((), 14))
+
+
+def test_rounds_are_those_of_a_space_of_fewer_points_than_trials(halved: Night) -> None:
+    search = {"method": "gp", "trials": 60, "epochs": 50, "smallest_epochs": 3}
+    space = {"batch_size.size": {"domain": {"options": list(range(1, 29))}, "when": {}}}
+    few = replace(halved, origin=Origin(90.0, content={"space": space, "search": search}))
+    assert [each.trials for each in few.brackets] == [16, 16, 16, 12]  # of a version that repeated points
+    distinct = replace(few, sweep=replace(few.sweep, is_without_repeats=True))
+    assert [each.trials for each in distinct.brackets] == [16, 12]
+    assert [each.rungs[0].epochs for each in distinct.brackets] == [3, 6]
 
 
 def test_a_trial_whose_objective_there_is_not_known_is_left_out_and_no_other_epochs_stand_for_it(

@@ -106,6 +106,9 @@ def test_stills_are_artifacts_that_the_description_shows_whole_however_long_the_
     file = local_artifact(store, sweep.run_id, "report/importance.png")
     assert file is not None
     assert file.read_bytes() == b"PNG 2"
+    write_description(store, sweep, QUESTION, ShortReport("no effects", stills={"history": b"PNG 3"}))
+    assert not file.exists()  # of an earlier report
+    assert file.with_name("history.png").read_bytes() == b"PNG 3"
     write_description(store, sweep, QUESTION, ShortReport("no trial has a result"))
     assert "get-artifact" not in described(store, sweep)
 

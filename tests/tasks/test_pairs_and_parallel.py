@@ -54,7 +54,7 @@ def subject() -> Night:
 
 def test_a_pair_is_named_with_the_best_values_and_drawn(subject: Night) -> None:
     found = examined_pairs(subject)
-    assert pairs_heading(found) == "The best rate depends on kind"
+    assert pairs_heading(subject, found) == "The best rate depends on kind"
     note = pair_rows(subject, found)[0]["note"]
     best = float(note.partition("plain: about ")[2].partition(";")[0])
     assert 0.01 < best < 0.1

@@ -175,6 +175,29 @@ def test_runs_that_a_dead_process_left_running_are_closed(
     assert (run.info.status, run.data.tags["nightune.status"]) == ("KILLED", "interrupted")
 
 
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_trial_that_was_stopped_after_it_halted_at_a_rung_is_finished(
+    is_killed: bool, store: Store, sweep: Sweep, trial: Trial, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = TrialLog(store, sweep, trial, TAGS, data)
+    halted = replace(result_of(trial), status=Status.NOT_PROMOTED)
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.set_terminated", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log.finish(halted, None)
+    assert finished_trials(store, sweep) == {}
+    if is_killed:
+        reconcile(store, sweep.experiment_id)
+    else:
+        log.abandon()
+    (found,) = finished_trials(store, sweep).values()
+    assert (found.status, found.epochs, found.objective) == (halted.status, halted.epochs, halted.objective)
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_an_abandoned_trial_is_not_finished(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> None:
     log = TrialLog(store, sweep, trial, TAGS, data)
     log._flush([], [])

@@ -106,6 +106,19 @@ def test_shares_within_deviations_and_ranks_are_counted() -> None:
     assert "68%" in line
 
 
+def test_ranks_are_compared_among_expectations_of_equal_epochs() -> None:
+    early = [Prediction(each, Expectation(2.0 + 0.1 * each, 0.1, 4), 2.0 - 0.1 * each) for each in range(8)]
+    late = [Prediction(8 + each, Expectation(1.0 + 0.1 * each, 0.1, 8), 1.0 - 0.1 * each) for each in range(8)]
+    found = replace(beliefs(SPACE, [], [], "minimize", (1, 0)), predictions=(*early, *late))
+    assert found.correlation == pytest.approx(-1.0)
+    (line,) = belief_lines(found, str)
+    assert "after 4 or 8 epochs" in line
+    assert "within equal epochs -1.00" in line
+    few = replace(found, predictions=(*early[:6], *late))
+    assert few.correlation == pytest.approx(-1.0)
+    assert replace(found, predictions=(*early[:6], *late[:6])).correlation is None
+
+
 def test_trials_that_a_rung_has_chosen_are_compared_with_no_share() -> None:
     made = [Prediction(each, Expectation(0.5, 0.1, 4), 0.55, True) for each in range(3)]
     dropped = [Prediction(3 + each, Expectation(0.5, 0.1, 4), None, False) for each in range(9)]

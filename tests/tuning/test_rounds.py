@@ -128,6 +128,14 @@ def test_a_sweep_with_rungs_keeps_its_rounds_however_often_it_is_extended(length
     assert extended(study, 8, 24, 40) == extended(study, 40)
 
 
+def test_a_round_of_one_rung_is_filled_up_as_far_as_it_stays_one(read: Read) -> None:
+    study = read(study_text(SPACE, search=f"{AUTO.replace('12', '36')}\nreduction_factor = 3"))
+    two = extended(study, 25, 26)
+    assert two == longer(study, 26) == (*longer(study, 24), Bracket((Rung(2, 36),), 24))  # as earlier versions had it
+    assert [(each.first, each.trials) for each in extended(study, 25, 26, 40)] == [(0, 8), (8, 16), (24, 2), (26, 14)]
+    assert extended(study, 1, 2) == (Bracket((Rung(2, 36),)),)
+
+
 WRONG = {
     "method = 'gp'\nepochs = 12": "search.trials: missing … Gaussian process",
     f"{GP}\nreduction_factor = 3": "search.reduction_factor: 3 … smallest_epochs = 3",

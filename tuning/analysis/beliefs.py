@@ -74,10 +74,23 @@ class Beliefs:
 
     @property
     def correlation(self) -> float | None:
-        """The rank correlation of expected and reached objectives; None if too few are known, or all are equal."""
-        pairs = [(each.expected.value, each.reached) for each in self.predictions if each.reached is not None]
-        correlation = rank_correlation(pairs) if len(pairs) >= LEAST_COMPARED else math.nan
-        return None if math.isnan(correlation) else correlation
+        """The rank correlation of expected and reached objectives, among those after equal numbers of epochs.
+
+        The mean over these numbers, by predictions; None if too few are known, or all are equal.
+        """
+        pairs: dict[int, list[tuple[float, float]]] = {}
+        for each in self.predictions:
+            if each.reached is not None:
+                pairs.setdefault(each.expected.epochs, []).append((each.expected.value, each.reached))
+        known = [(len(alike), rank_correlation(alike)) for alike in pairs.values() if len(alike) >= LEAST_COMPARED]
+        weighed = [(count, correlation) for count, correlation in known if not math.isnan(correlation)]
+        total = sum(count for count, _ in weighed)
+        return sum(count * correlation for count, correlation in weighed) / total if total else None
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs after which something is expected: later rounds may have later ones."""
+        return sorted({each.expected.epochs for each in self.predictions})
 
 
 def beliefs(
@@ -149,27 +162,32 @@ def belief_lines(held: Beliefs, text: Text, reach: Text | None = None) -> list[s
         best = f"{_range(held.expected, text, reach)} at best after {counted(held.expected.epochs, 'epoch')}"
         lines.append(f"The search expects {best}, at {where}.")
     if count := len(held.compared):
-        known = held.correlation
-        lines.append(f"{_calibration(held, count)}{'' if known is None else f'; rank correlation {known:.2f}'}.")
+        lines.append(f"{_calibration(held, count)}{_correlation_text(held)}.")
     return lines
 
 
 def _calibration(held: Beliefs, count: int) -> str:
     """Compare with the normal distribution only where no rung has chosen among the trials."""
-    one, two = held.within(1), held.within(2)
+    one, two, after = held.within(1), held.within(2), f"after {epochs_text(held)}"
     if held.is_whole:
-        said = f"Of {count} trials that the model proposed, {one} reached what it expected after {_epochs(held)} within"
+        said = f"Of {count} trials that the model proposed, {one} reached what it expected {after} within"
         return f"{said} one standard deviation (68%: {0.68 * count:.0f}) and {two} within two (95%: {0.95 * count:.0f})"
     of = f"{count} of {len(held.predictions)} trials that the model proposed"
-    said = f"{of} reached the rung of their expectation, of {_epochs(held)}"
+    said = f"{of} reached the rung of their expectation, of {epochs_text(held)}"
     return f"{said}: {one} of these came within one standard deviation of it and {two} within two"
 
 
-def _epochs(held: Beliefs) -> str:
-    """Return the epochs of the expectations, which later rounds may have of a later rung: `3, 7 or 15 epochs`."""
-    epochs = sorted({each.expected.epochs for each in held.predictions})
-    *others, last = map(str, epochs)
-    return f"{', '.join(others)} or {last} epochs" if others else counted(epochs[0], "epoch")
+def _correlation_text(held: Beliefs) -> str:
+    if held.correlation is None:
+        return ""
+    within = " within equal epochs" if len(held.epochs) > 1 else ""
+    return f"; rank correlation{within} {held.correlation:.2f}"
+
+
+def epochs_text(held: Beliefs) -> str:
+    """Return the epochs of the expectations in words: `3, 7 or 15 epochs`."""
+    *others, last = map(str, held.epochs)
+    return f"{', '.join(others)} or {last} epochs" if others else counted(held.epochs[0], "epoch")
 
 
 def _range(expected: Expectation, text: Text, reach: Text | None) -> str:

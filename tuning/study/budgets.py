@@ -21,7 +21,8 @@ def brackets(
 ) -> tuple[Bracket, ...]:
     """Return the budget of a search; `first_round` are the trials of its first round, where that is a shorter one.
 
-    `earlier_lengths` are the numbers of trials that a sweep had before each extension: with rungs, a round ends there.
+    `earlier_lengths` are the numbers of trials that a sweep had before each extension: a round with rungs, which depend
+    on its size, ends there; one without is filled up.
     """
     if search.ends or search.row.proposer is not None:
         return _rounds(search, first_round, earlier_lengths)
@@ -146,20 +147,25 @@ def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Brac
 def _rounds(search: SearchSection, first_round: int, earlier_lengths: Sequence[int]) -> tuple[Bracket, ...]:
     """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set.
 
-    Also of a random search that may end early: it then has its first trials, not those of one graph key. The last round
-    of an earlier length keeps its rungs, which depend on its size; without rungs it is filled up.
+    Also of a random search that may end early: it then has its first trials, not those of one graph key.
     """
     assert search.trials is not None
     begin = min(first_round, ROUND) if has_first_round(search) else ROUND
-    kept = [each for each in sorted(set(earlier_lengths)) if each < search.trials] if search.has_rungs else []
-    firsts = [0]
-    for end in [*kept, search.trials]:
-        firsts += range(firsts[-1] + (ROUND if firsts[-1] else begin), end, ROUND)
-        firsts += [end]
-    sizes = {first: after - first for first, after in pairwise(firsts)}
-    return tuple(
-        Bracket(_halving(search, trials) if search.has_rungs else (Rung(trials, search.epochs),), first)
-        for first, trials in sizes.items()
+    found: tuple[Bracket, ...] = ()
+    for end in [*(each for each in sorted(set(earlier_lengths)) if each < search.trials), search.trials]:
+        filled = _rounds_to(search, found[:-1], begin, end)
+        found = filled if can_extend(found, filled) else _rounds_to(search, found, begin, end)
+    return found
+
+
+def _rounds_to(search: SearchSection, before: tuple[Bracket, ...], begin: int, end: int) -> tuple[Bracket, ...]:
+    """Return these rounds and, up to a number of trials, those after them; `begin` is the size of the first of all."""
+    first = trial_count(before)
+    firsts = [first, *range(first + (ROUND if first else begin), end, ROUND), end]
+    sizes = [(first, after - first) for first, after in pairwise(firsts)]
+    has_rungs, epochs = search.has_rungs, search.epochs
+    return before + tuple(
+        Bracket(_halving(search, trials) if has_rungs else (Rung(trials, epochs),), first) for first, trials in sizes
     )
 
 

@@ -73,7 +73,7 @@ def ablation_heading(night: Night, found: list[Ablation]) -> str:
     first = found[0]
     certain = [step for step in first.path.steps if step.is_certain and step.gain.low > 0]
     if not certain:
-        return f"No step from {first.start} to the winner gains more than chance"
+        return f"No step from {first.start} to the winner gains more than chance{night.after_epochs}"
     best = max(certain, key=lambda step: step.gain.middle)
     steps = list(first.path.steps)
     before = first.path.score if best is steps[0] else steps[steps.index(best) - 1].score

@@ -14,7 +14,7 @@ from nightune.tasks.reporting.night.figures import (
 )
 from nightune.tasks.reporting.night.measure import Spec
 from nightune.tasks.reporting.night.record import Night
-from nightune.tuning.analysis.beliefs import belief_lines, why_proposed
+from nightune.tuning.analysis.beliefs import belief_lines, epochs_text, why_proposed
 from nightune.tuning.analysis.leaderboard import best
 from nightune.tuning.analysis.lineage import continuation_lines, schedule_line
 from nightune.tuning.trial import TrialResult
@@ -35,6 +35,7 @@ def beliefs_part(night: Night) -> dict[str, Any] | None:
         "lines": _population_lines(night) if night.beliefs is None else belief_lines(night.beliefs, m.text, m.points),
         "ways": [_row(night, name, results) for name, results in ways.items()],
         "has_figure": bool(_compared(night)),
+        "after": "" if night.beliefs is None or not night.beliefs.epochs else f"after {epochs_text(night.beliefs)}",
     }
 
 
@@ -64,6 +65,11 @@ def beliefs_specs(night: Night) -> dict[str, Spec]:
     line = [{"expected": end, "reached": end} for end in ends]
     tips = [field("trial", "nominal", title="trial"), field("told", "nominal", title="expected, reached")]
     colour = {"condition": {"test": "datum.leads", "value": ACCENT}, "value": DOT}
+    dot: Spec = {"x": x, "y": y, "color": colour, "tooltip": tips}
+    epochs = sorted({row["epochs"] for row in rows}, key=int)
+    if len(epochs) > 1:
+        legend = {"title": "after epochs", "orient": "top-left", "symbolStrokeWidth": 0, "symbolFillColor": DOT}
+        dot |= {"shape": field("epochs", "nominal", sort=epochs, legend=legend)}
     reach = {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": y}
     layers: list[Spec] = [
         {"data": values(line), "mark": {"type": "line", "color": LINE}, "encoding": {"x": x, "y": y}},
@@ -71,7 +77,7 @@ def beliefs_specs(night: Night) -> dict[str, Spec]:
         {
             "data": values(drawn),
             "mark": {"type": "point", "filled": True, "opacity": 1, "size": 40},
-            "encoding": {"x": x, "y": y, "color": colour, "tooltip": tips},
+            "encoding": dot,
         },
     ]
     return {"beliefs": frame(layers, 330)}
@@ -92,7 +98,8 @@ def _compared(night: Night) -> list[Spec]:
         after = f" after {counted(held.epochs, 'epoch')}"
         told = f"{m.text(held.value)} ± {m.points(held.deviation)}, {m.text(reached)}{after}"
         drawn = {name: clipped(value, reach) for name, value in {**places, "reached": reached}.items()}
-        rows.append({"trial": str(each.trial), "told": told, "leads": each.trial == leader, **drawn})
+        named = {"trial": str(each.trial), "epochs": str(held.epochs), "told": told}
+        rows.append({**named, "leads": each.trial == leader, **drawn})
     return rows
 
 

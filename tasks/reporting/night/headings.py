@@ -65,7 +65,7 @@ def mattered_heading(night: Night) -> str:
     """Return the dimensions that caused most of the differences between trials."""
     found = [each for each in night.effects if each.matters][:2]
     if not found:
-        return "No dimension has an effect beyond chance"
+        return f"No dimension has an effect beyond chance{night.after_epochs}"
     shares = " and ".join(f"{100 * each.share:.0f}{SPACE}%" for each in found)
     verb = "decided most" if len(found) > 1 or found[0].share > 0.5 else "mattered"
     said = f"{' and '.join(each.name for each in found)} {verb}: {shares} of the differences between trials"

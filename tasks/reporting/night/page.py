@@ -129,7 +129,7 @@ def _together(night: Night) -> tuple[dict[str, Any], dict[str, Spec]]:
     part = {
         "pairs": pair_rows(night, examined),
         "pairs_examined": examined.pairs,
-        "pairs_heading": pairs_heading(examined),
+        "pairs_heading": pairs_heading(night, examined),
         "pairs_note": pairs_note(examined),
         "parallel": "" if lines is None else _json(lines),
         "parallel_heading": "" if lines is None else parallel_heading(night),

@@ -32,12 +32,12 @@ def examined_pairs(night: Night) -> Examined:
     return interactions(night.space, night.compared, score, shares, EFFECTS_SEED)
 
 
-def pairs_heading(examined: Examined) -> str:
+def pairs_heading(night: Night, examined: Examined) -> str:
     """Return the pair that interacts most, or that none does."""
     if not examined.found:
-        return "No pair of dimensions interacts by more than chance"
+        return f"No pair of dimensions interacts by more than chance{night.after_epochs}"
     first = examined.found[0]
-    return f"The best {first.first.name} depends on {first.second.name}"
+    return f"The best {first.first.name}{night.after_epochs} depends on {first.second.name}"
 
 
 def pairs_note(examined: Examined) -> str:

@@ -48,8 +48,11 @@ def parallel_heading(night: Night) -> str:
     best = _quarter(night)
     found = common_value(_axes(night), night.compared, best, SHORT)
     if found is None:
-        return f"The best {counted(best, 'trial')} have no value in common that chance does not explain"
-    return f"{found.best} of the best {best} trials have {found.said}, {found.everywhere} of all {len(night.compared)}"
+        trials = f"{counted(best, 'trial')}{night.after_epochs}"
+        return f"The best {trials} have no value in common that chance does not explain"
+    all_of_them = f"all {len(night.compared)}{' compared' if night.compared_epochs else ''}"
+    said = f"{found.best} of the best {best} trials{night.after_epochs} have {found.said}"
+    return f"{said}, {found.everywhere} of {all_of_them}"
 
 
 def _quarter(night: Night) -> int:

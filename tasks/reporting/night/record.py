@@ -33,7 +33,7 @@ from nightune.tuning.analysis.metric_values import (
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.budgets import brackets, most_that_begin_alike
+from nightune.tuning.study.budgets import brackets, most_that_begin_alike, without_repeats
 from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
@@ -220,6 +220,7 @@ class Night:
         if self.space is None or "search" not in self.origin.content:
             return ()
         search = SearchSection.model_validate(self.origin.content["search"])
+        search = without_repeats(search, self.space) if self.sweep.is_without_repeats else search
         planned = brackets(search, self.space, self.sweep.first_round, self.sweep.earlier_lengths)
         return as_settled(planned, dict(self.sweep.first_rungs))
 

@@ -15,6 +15,7 @@ SWEEP = "nightune.sweep"  # the sweep's id; on versions and logged models, too
 STATUS = "nightune.status"
 SEED = "nightune.seed"
 STUDY_DIGEST = "nightune.study_digest"
+OWN_ROUNDS = "+rounds"  # ends the digest of a sweep whose rounds earlier versions would plan, and train, otherwise
 DATA_VERSION = "nightune.data_version"
 ENGINE = reported_names.ENGINE
 JAX = reported_names.JAX

@@ -11,10 +11,12 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.artifacts import delete_artifacts
 from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
+PNG = ".png"
 BEGIN, END = "<!-- report -->", "<!-- end of the report -->"  # around what a report wrote
 
 
@@ -39,6 +41,7 @@ def write_description(store: Store, sweep: Sweep, question: str, short: ShortRep
     values |= _note(sweep, tags.get(names.MLFLOW_NOTE, question), short)
     written = {name: value[: names.TAG_LENGTH] for name, value in values.items()}
     client(store).log_batch(sweep.run_id, tags=run_tags(written))
+    _remove_others(store, sweep, short.stills)
 
 
 def own_text(description: str) -> str:
@@ -62,10 +65,19 @@ def _attach(store: Store, sweep: Sweep, stills: Mapping[str, bytes]) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         for name, png in stills.items():
-            Path(folder, f"{name}.png").write_bytes(png)
+            Path(folder, f"{name}{PNG}").write_bytes(png)
         client(store).log_artifacts(sweep.run_id, folder, names.REPORT_FOLDER)
 
 
+def _remove_others(store: Store, sweep: Sweep, stills: Mapping[str, bytes]) -> None:
+    """Delete the pictures of an earlier report that this one does not have: its sweep had fewer trials."""
+    drawn = {f"{names.REPORT_FOLDER}/{name}{PNG}" for name in stills}
+    held = [str(each.path) for each in client(store).list_artifacts(sweep.run_id, names.REPORT_FOLDER)]
+    for path in held:
+        if path.endswith(PNG) and path not in drawn:
+            delete_artifacts(store, sweep.run_id, path)
+
+
 def _picture(sweep: Sweep, name: str) -> str:
-    query = urlencode({"path": f"{names.REPORT_FOLDER}/{name}.png", "run_uuid": sweep.run_id})
+    query = urlencode({"path": f"{names.REPORT_FOLDER}/{name}{PNG}", "run_uuid": sweep.run_id})
     return f"![{name.capitalize()}](get-artifact?{query})"

@@ -26,13 +26,15 @@ def sweep_of_other_length(store: Store, study: "Study", data_version: str) -> Sw
 def extend_sweep(store: Store, sweep: Sweep, study: "Study") -> Sweep:
     """Give a sweep the number of trials of a study of the same content, and mark it as running.
 
-    The files come first: the tags, written at once, make it another length.
+    The files come first: the tags, written at once, make it another length. Where its rounds are not those of a new
+    sweep, its digest is none that a version before decision 167 looks for, which would train other rounds in it.
     """
     mlflow_client = client(store)
     mlflow_client.log_dict(sweep.run_id, study.content, names.STUDY_CONTENT)
     lengths = json.dumps(sweep.lengths)
+    has_own_rounds = study.brackets != study.model_copy(update={"earlier_lengths": ()}).brackets
     tags = {
-        names.STUDY_DIGEST: study.digest,
+        names.STUDY_DIGEST: study.digest + (names.OWN_ROUNDS if has_own_rounds else ""),
         names.PLANNED_TRIALS: str(study.trial_count),
         names.ASKED_TRIALS: str(study.search.trials),
         names.EARLIER_LENGTHS: lengths,

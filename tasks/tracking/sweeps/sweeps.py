@@ -222,7 +222,7 @@ def read_sweep(run: Any) -> Sweep:
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         status=SweepStatus(record.choice(names.STATUS, tuple(SweepStatus))),
-        study_digest=record.text(names.STUDY_DIGEST),
+        study_digest=record.text(names.STUDY_DIGEST).removesuffix(names.OWN_ROUNDS),
         data_version=record.text(names.DATA_VERSION),
         metric=record.text(names.METRIC),
         direction=record.choice(names.DIRECTION, DIRECTIONS),

@@ -9,7 +9,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import Attempt, run_of_trial
-from nightune.tasks.tracking.trials.runs import is_finished
+from nightune.tasks.tracking.trials.runs import finish_halted, is_finished
 from nightune.tuning.trial import Trial
 
 MAX_DEATHS = 3
@@ -52,7 +52,7 @@ def count_death(store: Store, sweep: Sweep, trial: Trial, death: Deaths, next_at
     The lost attempt, if it still trains behind a cut network, finds another token than its own, and abandons the run.
     """
     run = run_of_trial(store, sweep, trial.key)
-    if run is None or is_finished(run):
+    if run is None or is_finished(run) or finish_halted(store, run):
         return None
     count = deaths_of(run).count + death.count
     deaths = Deaths(count, death.reason[:REASON_CHARACTERS], death.is_final or count >= MAX_DEATHS)

@@ -85,6 +85,17 @@ def is_finished(run: Any) -> bool:
     )
 
 
+def finish_halted(store: Store, run: Any) -> bool:
+    """Finish a run that a kill kept from it when its trial halted at a rung; False, and nothing is done, for any other.
+
+    All but the state is written. As an interrupted run, it would be read at the rung, and be in no result of its sweep.
+    """
+    is_halted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED and names.RUNG in run.data.tags
+    if is_halted:
+        client(store).set_terminated(run.info.run_id, "FINISHED")
+    return is_halted
+
+
 def read_result(run: Any) -> TrialResult:
     """Read the result of a finished run, without its curves; DamagedRecordError names the field that is damaged."""
     record, trial = run_record(run), as_trial(run)

@@ -30,7 +30,7 @@ from nightune.tasks.tracking.trials.attempts import (
     own_attempt,
     require_own,
 )
-from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.runs import finish_halted, unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import drop_snapshots, keep_snapshot
 from nightune.tasks.tracking.trials.trial_tags import (
     DESCRIBED,
@@ -145,6 +145,8 @@ class TrialLog:
         if self._run_id:
             with retry_limit(2.0), suppress(StoreError):  # stop soon; the next start closes the run
                 self._require_own()
+                if finish_halted(self._store, client(self._store).get_run(self._run_id)):
+                    return
                 client(self._store).set_tag(self._run_id, names.STATUS, "interrupted")
                 client(self._store).set_terminated(self._run_id, "KILLED")
 

@@ -12,7 +12,7 @@ from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.attempts import own_attempt
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
-from nightune.tasks.tracking.trials.runs import find_runs, finished_runs, is_finished, read_result
+from nightune.tasks.tracking.trials.runs import find_runs, finish_halted, finished_runs, is_finished, read_result
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tuning.trial import Status, Trial, TrialResult
 
@@ -104,6 +104,8 @@ def reconcile(store: Store, experiment_id: str) -> int:
     open_runs = list(find_runs(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
     for run in open_runs:
         client(store).set_tag(run.info.run_id, names.ATTEMPT_TOKEN, own_attempt().token)
+        if finish_halted(store, run):
+            continue
         client(store).set_tag(run.info.run_id, names.STATUS, "interrupted")
         client(store).set_terminated(run.info.run_id, "KILLED")
     return len(open_runs)
