@@ -41,8 +41,22 @@ class PostponedModule(ModuleType):
         """Return what the module calls by a name, and import it for that; AttributeError without such a name."""
         if name == WARNINGS or not self.is_standing:
             raise AttributeError(name)
-        module = import_module(self.origins[name]) if name in self.origins else self._imported()
-        return getattr(module, name)
+        is_enough = name in self.origins and sys.modules.get(self.__name__) is self
+        return getattr(import_module(self.origins[name]) if is_enough else self._imported(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set what the module calls by a name, as tests do that replace a function of a library."""
+        if self.is_standing:
+            setattr(self._imported(), name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._imported(), name)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # of `vars`
+        return self._imported().__dict__ if self.is_standing else super().__dict__
 
     def __dir__(self) -> list[str]:
         return dir(self._imported())

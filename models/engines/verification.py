@@ -250,8 +250,9 @@ def _trained(
         compile_ahead(compiled, recipes[0], part, 1)
     first, *others = recipes
     trained = [_compared(make_engine("fit", part, folder), compiled, first, part)]
-    if isinstance(compiled, _InProgramsOfAll):
-        part = replace(part, train=part.train.part(slice(_whole_batches(others, len(part.train)))))
+    count = _whole_batches(others, len(part.train))
+    if isinstance(compiled, _InProgramsOfAll) and are_first(dataset, dataset.train, count, classes):
+        part = replace(part, train=part.train.part(slice(count)))
     reference = make_engine("fit", part, folder)
     return trained + [_compared(reference, compiled, recipe, part) for recipe in others]
 

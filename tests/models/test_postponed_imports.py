@@ -70,6 +70,21 @@ def test_a_name_that_the_module_lacks_is_no_attribute(library: str) -> None:
         _ = stand_in.other
 
 
+def test_what_is_set_or_deleted_is_the_modules(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = imported(library, {"shared": "postponed_library.small"}).large
+    with monkeypatch.context() as patch:
+        patch.setattr(stand_in, "value", 5)
+        patch.setattr(stand_in, "shared", str)
+        patch.setattr(stand_in, "added", 7, raising=False)
+        assert [getattr(sys.modules[LARGE], name) for name in ("value", "shared", "added")] == [5, str, 7]
+        assert (stand_in.value, stand_in.shared, stand_in.added) == (5, str, 7)
+    assert (sys.modules[LARGE].value, hasattr(sys.modules[LARGE], "added")) == (3, False)
+
+
+def test_the_dictionary_is_the_modules(library: str) -> None:
+    assert vars(imported(library).large)["value"] == 3
+
+
 def test_modules_that_are_imported_already_stay_and_later_ones_are_imported_as_usual(library: str) -> None:
     with postponed_modules({"gc": {}, LARGE: {}}):
         assert type(importlib.import_module("gc")) is ModuleType

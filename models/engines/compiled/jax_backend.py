@@ -165,7 +165,7 @@ class JaxProgram:
     def _call(self, state: State, epochs: Sequence[Updates], shape: Shape, before: Any) -> Any:
         """Compute epochs of one layout; return the state, and the losses, outputs and `kept` arrays by epoch."""
         padded, count = self._padded(state, epochs), np.int32(len(epochs))
-        function = (shape, padded.order.shape, padded.bounds.shape)
+        function = (shape, padded.span.shape, padded.order.shape, padded.bounds.shape)
         with self.first_calls.measured(function):
             if executable := self._ahead.take(function):
                 self._executables[function] = executable
@@ -183,7 +183,7 @@ class JaxProgram:
             if self._held is None:  # no function was traced
                 return True
             maximum = _capacity(self._held, length)
-        return self._ahead.is_new((shape, (maximum * length,), (maximum * capacity, 2)))
+        return self._ahead.is_new((shape, (maximum, 3), (maximum * length,), (maximum * capacity, 2)))
 
     def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
         """Trace the function of these updates, and compile it in a thread."""
@@ -194,7 +194,7 @@ class JaxProgram:
         def trace() -> Any:
             return self._train.lower(state, padded, np.int32(1), before, self.data, shape=shape).compile
 
-        self._ahead.start((shape, padded.order.shape, padded.bounds.shape), trace)
+        self._ahead.start((shape, padded.span.shape, padded.order.shape, padded.bounds.shape), trace)
 
     def _padded(self, state: State, epochs: Sequence[Updates]) -> Updates:
         """Join the updates of epochs, with room for as many epochs as a call may have: each epoch is a span of them."""
