@@ -159,11 +159,10 @@ def measure(
         alone(candidate.folder, test),
         check_finite(ours.losses),
         check_size(folder_bytes(candidate.folder), rules),
+        check_latency(latency_ms(predictor, raw), rules),
+        *check_limits(candidate.folder, predictor, raw, asked.limits),
+        *undefined,
     ]
-    if np.isfinite(ours.losses[0]).all():  # else there is no answer whose latency could be measured
-        guards.append(check_latency(latency_ms(predictor, raw), rules))
-        guards += check_limits(candidate.folder, predictor, raw, asked.limits)
-    guards += undefined
     notes = [*note_equal_models(ours.losses), *question.notes(), *threshold_notes(predictor.description)]
     nothing: tuple[Side | None, Sequence[str], Sequence[Guard]] = None, (), ()
     theirs, notes_on, guards_of = nothing if champion is None else _champion_side(champion, predictor, raw, question)

@@ -44,10 +44,14 @@ class Problem:
 def opens_alone(study: Study, prepared: "Dataset", folder: Path, test: "UnsealedExamples") -> Guard:
     """Ask the version in a fresh process for rows that are read anew from the source; `test` holds the kept ones.
 
-    Its outputs must be those of the model in this process for the inputs of training.
+    Its outputs must be those of the model in this process for the inputs of training. No process is started if these
+    are not finite: rows without an answer cannot be compared.
     """
-    rows, note = _raw_rows(study, prepared, test)
     expected = Predictor.open(parts_of(folder)).outputs(in_memory(rows_of(test.inputs, slice(ROWS))))
+    if not np.isfinite(expected).all():
+        said = "the version was not opened in a fresh process, since its outputs are not finite"
+        return Guard(ALONE, False, said, is_vital=True)
+    rows, note = _raw_rows(study, prepared, test)
     problem = problem_alone(folder, rows, expected)
     if problem is None:
         answers = f"answers {len(expected)} raw rows as in training"

@@ -168,7 +168,8 @@ def _quantity_findings(values: np.ndarray) -> list[str]:
     if float(values.max()) - float(values.min()) < FEW_WHOLE and bool(np.all(values == np.floor(values))):
         return [
             f"target: {values.shape[1]} columns of whole numbers are read as quantities; classes need one column, or a "
-            "column of 0 and 1 for each class"
+            "column of 0 and 1 for each class; a class at each position of a sequence needs "
+            'task = "classification" in [data]'
         ]
     lows, highs = values.min(axis=0), values.max(axis=0)
     candidates = np.flatnonzero((lows == 0) & (highs == 1))

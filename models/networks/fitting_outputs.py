@@ -1,6 +1,7 @@
 """Whether the outputs of a function's model are those that the data needs: of one head, or of several by name."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from nightune.models.data.dataset import OutputSize
@@ -76,11 +77,23 @@ def _refuse_other_size(architecture: str, shape: Shape, size: int | tuple[int, .
         refuse_other_outputs(architecture, shape[1:], size)
     elif len(shape) != 2 or shape[1] not in ({1, 2} if size == 1 else {size}):
         expected = "(None, 1), or for two classes (None, 2)" if size == 1 else f"(None, {size})"
-        is_row = size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
-        remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
-        remedy = "; end in layers.Reshape((1,))" if len(shape) == 1 and size == 1 else remedy
         problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
-        raise InputError(KEY, problem + remedy)
+        raise InputError(KEY, problem + _remedy(shape, size))
+
+
+def _remedy(shape: Shape, size: int) -> str:
+    """Return what to change in the model or the study for outputs of this shape; empty where it is not known."""
+    if len(shape) == 1:
+        return "; end in layers.Reshape((1,))" if size == 1 else ""
+    if len(shape) == 2:
+        return f"; {MORE_OUTPUTS}" if size == 1 and (shape[1] or 0) > 2 else ""
+    if prod(each or 0 for each in shape[1:]) == size:
+        return "; end in layers.Flatten()"
+    remedy = "; end in layers.Flatten(), layers.Dense(output_size)"
+    if 1 < size == shape[1]:
+        classes = f"if targets are a class at each of {size} positions"
+        return f'{remedy}; {classes}, set task = "classification" in [data]'
+    return remedy
 
 
 def _refuse_other_heads(architecture: str, model: Any, sizes: Mapping[str, int | tuple[int, ...]]) -> None:

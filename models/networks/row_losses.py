@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.errors import InputError
 from nightune.models.networks.class_scores import (
     SMALLEST,
     brier_scores,
@@ -211,15 +213,19 @@ def _at_threshold(
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return the milliseconds from one raw row to its prediction: the median of 20 calls after a warm-up."""
+    """Return the milliseconds from one raw row to its prediction: the median of 20 calls after a warm-up.
+
+    Outputs that are NaN take as long, and have no answer. InputError for a row that the model cannot read.
+    """
     row = raw.iloc[:1] if hasattr(raw, "iloc") else rows_of(raw, slice(1))
-    predictor.predict(row)
+    predictor.inputs(row)
     taken = []
-    for _ in range(LATENCY_CALLS):
+    for _ in range(1 + LATENCY_CALLS):
         started_at = clock()
-        predictor.predict(row)
+        with suppress(InputError):
+            predictor.predict(row)
         taken.append(clock() - started_at)
-    return 1000 * float(np.median(taken))
+    return 1000 * float(np.median(taken[1:]))
 
 
 def _constant_guess(known: np.ndarray, weights: np.ndarray | None, measure: str, dataset: Dataset) -> np.ndarray:

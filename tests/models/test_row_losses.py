@@ -214,3 +214,12 @@ def test_all_metrics_and_the_latency_are_measured(flowers: Dataset) -> None:
     ticks = iter(np.arange(0.0, 100.0, 0.5))
     answering = predictor(LOGITS, input_shape=[1], input_type="float32")
     assert latency_ms(answering, rows(6), clock=lambda: float(next(ticks))) == 500.0
+
+
+def test_the_latency_of_outputs_without_an_answer_is_measured_and_a_row_that_cannot_be_read_is_refused() -> None:
+    broken = predictor(LOGITS * np.nan, input_shape=[1], input_type="float32")
+    with pytest.raises(InputError, match="nan"):
+        broken.predict(rows(1))
+    assert latency_ms(broken, rows(6)) > 0
+    with pytest.raises(InputError, match="shape"):
+        latency_ms(broken, np.zeros((6, 2)))

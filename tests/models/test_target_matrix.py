@@ -138,7 +138,12 @@ def test_a_constant_column_among_several_quantities_is_reported_and_can_be_scale
 
 
 def test_quantities_that_look_like_classes_or_labels_are_reported(tmp_path):
-    assert any("whole numbers" in finding for finding in load(tmp_path, random.integers(0, 5, (90, 2))).findings)
+    whole = random.integers(0, 5, (90, 2))
+    assert any(
+        "whole numbers" in finding and 'task = "classification"' in finding
+        for finding in load(tmp_path, whole).findings
+    )
+    assert load(tmp_path, whole, task="classification").output_size == (2, 5)  # a class at each position
     mixed = load(tmp_path, np.column_stack([NUMBERS, TAGS]))
     assert mixed.task == "regression"
     assert any("columns 2, 3, 4 are of 0 and 1 only" in finding for finding in mixed.findings)

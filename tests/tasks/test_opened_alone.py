@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from nightune.models.data.dataset import UnsealedExamples
 from nightune.models.serving.predictor import DESCRIPTION
-from nightune.tasks.opened_alone import problem_alone
+from nightune.tasks.opened_alone import opens_alone, problem_alone
 from nightune.tasks.tracking.registry.fresh_process import Opened
 from nightune.tasks.tracking.registry.model_folder import parts_of
 
@@ -40,3 +43,15 @@ def test_probabilities_of_the_fresh_process_are_those_of_its_outputs(
     problem = problem_alone(tmp_path, np.zeros((2, 3)), OUTPUTS.astype(np.float32))
     assert (problem.said if problem else "").find(word) >= 0
     assert (problem is None) == (word == "")
+
+
+def test_a_version_without_finite_outputs_is_refused_for_these_and_not_for_a_fresh_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = SimpleNamespace(outputs=lambda inputs: np.where(inputs > 0, np.nan, inputs))
+    monkeypatch.setattr("nightune.tasks.opened_alone.Predictor.open", lambda _: predictor)
+    monkeypatch.setattr("nightune.tasks.opened_alone.open_in_fresh_process", lambda *_: pytest.fail("was opened"))
+    test = UnsealedExamples(np.array([[0.0], [1.0]]), np.zeros(2))
+    guard = opens_alone(Any, Any, tmp_path, test)  # type: ignore[arg-type] - neither study nor data is read
+    assert (guard.passed, guard.is_vital) == (False, True)
+    assert "finite" in guard.said
