@@ -317,7 +317,7 @@ def test_short_trainings_have_rows_of_classes_with_a_weight(tmp_path: Path, monk
     few = few_rows(late, late.train, 8, weights_of_classes(late, [asked.training]))
     assert ((few.targets == 2).sum(), (few.weights > 0).all()) == (min(4, (late.train.targets[-4:] == 2).sum()), True)
     monkeypatch.setattr("nightune.models.engines.own_steps.ROWS", 8)
-    monkeypatch.setattr("nightune.models.engines.verification.COMPARED_EXAMPLES", 8)
+    monkeypatch.setattr("nightune.models.engines.compared_trainings.COMPARED_EXAMPLES", 8)
     refuse_untrainable(asked, late, tmp_path)
     engine = make_engine(COMPILED_ENGINES[BACKEND], late, tmp_path)
     (found,) = _compare_first_buildable(engine, [asked], late, tmp_path)

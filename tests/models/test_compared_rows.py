@@ -21,15 +21,15 @@ def test_the_second_training_has_whole_batches_unless_nothing_is_learned_from_th
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from nightune.models.engines import verification
+    from nightune.models.engines import compared_trainings
 
     targets = np.arange(60, dtype=np.int32).reshape(20, 3) % 3
     targets[:unlabelled] = -1
     split: Any = Examples(np.ones((20, 3, 2), np.float32), targets)
     dataset = Dataset(split, split, split, POSITIONS, (0, 1, 2), "0" * 16, (), None, {"target_shape": (3,)})
     found: list[int] = []
-    monkeypatch.setattr(verification, "_compared", lambda *given: found.append(len(given[-1].train)))
+    monkeypatch.setattr(compared_trainings, "_compared", lambda *given: found.append(len(given[-1].train)))
     engine, given = object(), recipe(batch_size__size=size)
-    trained: Any = verification._trained
+    trained: Any = compared_trainings.compared_trainings
     trained(engine, [given, given], dataset, tmp_path, is_ahead=False)
     assert found == [20, rows]

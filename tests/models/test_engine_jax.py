@@ -90,8 +90,8 @@ results["isolation"] = bool(np.array_equal(after, expected))
 results["second trial"] = distance(end(fit, second)[0], after)
 results["programs"] = engine.programs
 
-from nightune.models.engines import verification
-verification.COMPARED_EXAMPLES, shared = 24, make_jax_engine(dataset, FOLDER)
+from nightune.models.engines import compared_trainings, verification
+compared_trainings.COMPARED_EXAMPLES, shared = 24, make_jax_engine(dataset, FOLDER)
 verified = verification.compare_engines([first], dataset, FOLDER, lambda name: shared)
 compiled = shared.compilation.functions
 trained, _ = end(shared, first)

@@ -243,7 +243,7 @@ def test_the_check_compiles_the_programs_of_the_trials(
             train.experimental_get_tracing_count() for each in own._programs.values() for train in each._train.values()
         ]
 
-    monkeypatch.setattr("nightune.models.engines.verification.COMPARED_EXAMPLES", compared)
+    monkeypatch.setattr("nightune.models.engines.compared_trainings.COMPARED_EXAMPLES", compared)
     tried, own = recipe(**params), make_tensorflow_engine(dataset, HERE)
     assert choose_engine("auto", [tried], dataset, HERE, lambda name: own).name == "tensorflow"
     assert compilations() == [1]
@@ -255,7 +255,7 @@ def test_the_check_compiles_the_programs_of_the_trials(
 def test_rows_without_weight_at_the_start_are_not_compared(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing would move, and any engine would agree."""
     count = len(dataset.train) // 2
-    monkeypatch.setattr("nightune.models.engines.verification.COMPARED_EXAMPLES", count)
+    monkeypatch.setattr("nightune.models.engines.compared_trainings.COMPARED_EXAMPLES", count)
     weights = np.where(np.arange(len(dataset.train)) < count, 0.0, 1.0).astype(np.float32)
     tried = recipe(optimizer="sgd")  # Adam would not show another scale
     weighted = replace(dataset, train=replace(dataset.train, weights=weights))
@@ -265,7 +265,7 @@ def test_rows_without_weight_at_the_start_are_not_compared(dataset: Dataset, mon
 
 
 def test_a_larger_data_set_is_checked_by_an_engine_of_a_part(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightune.models.engines.verification.SHARED_EXAMPLES", 60)
+    monkeypatch.setattr("nightune.models.engines.compared_trainings.SHARED_EXAMPLES", 60)
     own = make_tensorflow_engine(dataset, HERE)
     assert choose_engine("auto", SAMPLE[:1], dataset, HERE, lambda name: own).name == "tensorflow"
     assert own.programs == 0

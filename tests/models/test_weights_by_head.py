@@ -146,7 +146,7 @@ def test_a_placeholder_of_0_leaves_a_metric_that_divides_by_the_target(tmp_path:
 def test_first_rows_without_weight_leave_no_check_without_a_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nightune.models.engines import costs, own_steps, verification
+    from nightune.models.engines import compared_trainings, costs, own_steps
     from nightune.models.engines.make import make_engine
     from nightune.models.recipe.params import read_recipe
     from nightune.models.training import reported_names
@@ -163,13 +163,13 @@ def test_first_rows_without_weight_leave_no_check_without_a_loss(
 
     monkeypatch.setattr(costs, "train", trained)
     monkeypatch.setattr(costs, "MEASURED_EXAMPLES", 20)
-    monkeypatch.setattr(verification, "_compared", lambda *given: parts.append(given[-1]))
-    monkeypatch.setattr(verification, "COMPARED_EXAMPLES", 5)
-    monkeypatch.setattr(verification, "SHARED_EXAMPLES", 0)
+    monkeypatch.setattr(compared_trainings, "_compared", lambda *given: parts.append(given[-1]))
+    monkeypatch.setattr(compared_trainings, "COMPARED_EXAMPLES", 5)
+    monkeypatch.setattr(compared_trainings, "SHARED_EXAMPLES", 0)
     monkeypatch.setattr(own_steps, "ROWS", 5)
     engine, recipe = make_engine("fit", dataset, tmp_path), read_recipe({})
     costs._epoch_seconds(engine, recipe, dataset, tmp_path)
-    verification._trained(engine, [recipe], dataset, tmp_path, is_ahead=False)
+    compared_trainings.compared_trainings(engine, [recipe], dataset, tmp_path, is_ahead=False)
     parts.append(own_steps._few_rows(recipe, dataset))
     assert len(parts) == 3
     for part in parts:
