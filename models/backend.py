@@ -9,7 +9,7 @@ from typing import Any
 
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.library_internals.devices import jax_threads, tensorflow_threads
-from nightune.models.library_internals.lazy_modules import ignore_tensorflow_until_imported
+from nightune.models.library_internals.lazy_modules import EARLIER_INTERFACES, ignore_tensorflow_until_imported
 from nightune.models.postponed_imports import postponed_modules
 from nightune.models.program_cache import keep_programs
 from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly, output_logged
@@ -19,11 +19,6 @@ _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 # TensorFlow's converter of JAX functions and Keras' galleries of images import them if they are installed, which takes
 # half a second. In a process that has loaded Keras here, these two say that they are not.
 _NOT_NEEDED = ("jax", "matplotlib")
-# TensorFlow's interfaces of earlier versions: 250 modules that it imports for their users. Keras calls one function.
-_POSTPONED: dict[str, dict[str, str]] = {
-    "tensorflow._api.v2.compat.v1": {"reset_default_graph": "tensorflow.python.framework.ops"},
-    "tensorflow._api.v2.compat.v2": {},
-}
 
 _limits: list[int] = []  # at most one, of threads
 
@@ -116,7 +111,7 @@ def keep_compiled(folder: Path) -> None:
 @contextmanager
 def _without_what_training_does_not_need() -> Iterator[None]:
     absent = (name for name in _NOT_NEEDED if name != "jax" or not _may_use_jax())
-    with without_modules(*absent), postponed_modules(_POSTPONED):
+    with without_modules(*absent), postponed_modules(EARLIER_INTERFACES):
         yield
 
 

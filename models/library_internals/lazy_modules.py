@@ -1,7 +1,14 @@
-"""Undocumented details of Keras: modules that it imports when it first asks whether they are installed."""
+"""Undocumented details of Keras and TensorFlow: modules that they import before anything uses them."""
 
 import sys
 from typing import Any
+
+# TensorFlow's interfaces of earlier versions: 250 modules that it imports for their users. With each, the names from
+# other modules that Keras calls, and where these are.
+EARLIER_INTERFACES: dict[str, dict[str, str]] = {
+    "tensorflow._api.v2.compat.v1": {"reset_default_graph": "tensorflow.python.framework.ops"},
+    "tensorflow._api.v2.compat.v2": {},
+}
 
 
 def ignore_tensorflow_until_imported() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.models.undocumented import undocumented
+
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
@@ -94,6 +96,12 @@ def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: 
     assert output.stdout.decode().strip() == expected
 
 
+@undocumented(
+    "TensorFlow",
+    "_api.v2.compat.v1, _api.v2.compat.v2",
+    "a start without 250 modules",
+    "library_internals.lazy_modules.EARLIER_INTERFACES",
+)
 def test_tensorflows_earlier_interfaces_are_imported_when_they_are_used() -> None:
     code = (
         "import sys\n"
