@@ -10,7 +10,7 @@ from typing import Literal
 
 from nightune.tuning.search.gaussian_process import gaussian_process
 from nightune.tuning.search.guidance import Guidance
-from nightune.tuning.search.proposals import Proposer
+from nightune.tuning.search.proposals import GuidedProposer, Proposer
 from nightune.tuning.search.samplers import Sampler, grid, random
 from nightune.tuning.search.tree_parzen import tree_parzen
 
@@ -29,15 +29,27 @@ class SearchMethod:
     counted: str = ""
     own_count: str = ""
     sampler: Sampler = random  # of all points, or of the first round where others are proposed
-    proposer: Proposer | None = None  # of the points of later rounds, from the results before
-    is_expecting: bool = False  # its proposer expects an objective of each point
+    # What proposes the points of later rounds from the results before: with guidance, one that expects an objective of
+    # each point.
+    unguided: Proposer | None = None
+    guided: GuidedProposer | None = None
     drops: Literal["never", "if asked", "always"] = "never"  # at a rung, where the best trials continue
     may_end_early: bool = False  # after any round: its trials do not depend on later ones
     is_distinct: bool = False  # trains no point twice where the space has few
 
+    @property
+    def proposer(self) -> Proposer | None:
+        """What proposes the points of later rounds; None where all are drawn."""
+        return self.guided or self.unguided
+
+    @property
+    def is_expecting(self) -> bool:
+        """True if its proposer expects an objective of each point."""
+        return self.guided is not None
+
     def guided_by(self, guidance: Guidance) -> Proposer | None:
         """Return the proposer, with what guides it if it expects an objective of each point."""
-        return partial(gaussian_process, guidance=guidance) if self.is_expecting else self.proposer
+        return self.unguided if self.guided is None else partial(self.guided, guidance=guidance)
 
 
 METHODS: dict[str, SearchMethod] = {
@@ -47,23 +59,21 @@ METHODS: dict[str, SearchMethod] = {
     "hyperband": SearchMethod(own_count="hyperband derives the number from its brackets", drops="always"),
     "gp": SearchMethod(
         "a search by a Gaussian process",
-        proposer=gaussian_process,
-        is_expecting=True,
+        guided=gaussian_process,
         drops="if asked",
         may_end_early=True,
         is_distinct=True,
     ),
     "tpe": SearchMethod(
         "a search by tree-structured Parzen estimators",
-        proposer=tree_parzen,
+        unguided=tree_parzen,
         drops="if asked",
         may_end_early=True,
         is_distinct=True,
     ),
     "auto": SearchMethod(
         "an automatic search",
-        proposer=gaussian_process,
-        is_expecting=True,
+        guided=gaussian_process,
         drops="if asked",
         may_end_early=True,
         is_distinct=True,
