@@ -198,6 +198,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def after_epochs(epochs: int | None) -> str:
+    """Return ` after 1 epoch` or ` after 3 epochs`; empty without a number, where trials are compared as they ended."""
+    return f" after {counted(epochs, 'epoch')}" if epochs else ""
+
+
 def metric_limits(metric: str) -> tuple[float, float]:
     """Return the ends of the values of a metric such as `val_accuracy`; infinite for none, as of a user's metric."""
     return METRIC_LIMITS.get(metric.removeprefix(VALIDATION_PREFIX), NO_LIMITS)

@@ -51,17 +51,23 @@ def begun_by(study: Study, points: Sequence[Params], of_portfolio: int) -> Kept:
 def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params] = ()) -> Beginning | None:
     """Return the portfolio's points for a study and the task of its data; None if it does not begin with them.
 
-    A search begins with them by its method if any are shipped. Of several heads, as of labels and positions, the
-    configurations are those for classification.
+    A search begins with them by its method if any are shipped.
     """
     search = study.search
     if not search.begins_with_portfolio or (search.start is None and not is_shipped()):
         return None
-    kind = "regression" if task == "regression" else "classification"
     complete, seed = partial(trainable_params, study), study.sweep_seed(sweep)
     with damage_refused("portfolio.json", study):
         portfolio = read_portfolio()
-    return begin(portfolio, study.space, kind, complete, before, seed)
+    return begin(portfolio, study.space, recorded_kind(task), complete, before, seed)
+
+
+def recorded_kind(task: str) -> str:
+    """Return the kind of task in the recorded configurations that a task has: classification for all but regression.
+
+    So have several heads, labels and positions.
+    """
+    return "regression" if task == "regression" else "classification"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
 from nightune.tuning.analysis.metric_values import MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
-from nightune.vocabulary import counted, metric_limits
+from nightune.vocabulary import after_epochs, metric_limits
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -66,7 +66,7 @@ def print_importance(console: Console, report: SweepReport) -> None:
     if all(each.share is None for each in mattered.dimensions):
         console.print(Text(explained_text(mattered)), soft_wrap=True)
         return
-    after = f" after {counted(mattered.epochs, 'epoch')}" if mattered.epochs else ""
+    after = after_epochs(mattered.epochs)
     table = plain_table(f"what mattered · {report.sweep.metric}{after}")
     table.add_column("parameter")
     table.add_column("share", justify="right", no_wrap=True)

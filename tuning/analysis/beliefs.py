@@ -12,7 +12,7 @@ from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.rung_agreement import rank_correlation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Expectation, Parent, Status, Trial, TrialResult, Value
-from nightune.vocabulary import counted, sign_of
+from nightune.vocabulary import after_epochs, counted, sign_of
 
 LEAST_COMPARED = 8  # predictions with a result, below which their correlation says nothing
 # By the tag of a trial, how its point was chosen; a model stands as it is named in the study.
@@ -159,7 +159,7 @@ def belief_lines(held: Beliefs, text: Text, reach: Text | None = None) -> list[s
     lines = []
     if held.expected is not None and held.point is not None:
         where = f"the point of trial {held.trial}" if held.trial is not None else f"a new point ({_point(held.point)})"
-        best = f"{_range(held.expected, text, reach)} at best after {counted(held.expected.epochs, 'epoch')}"
+        best = f"{_range(held.expected, text, reach)} at best{after_epochs(held.expected.epochs)}"
         lines.append(f"The search expects {best}, at {where}.")
     if count := len(held.compared):
         lines.append(f"{_calibration(held, count)}{_correlation_text(held)}.")

@@ -18,7 +18,7 @@ from nightune.tuning.analysis.beliefs import belief_lines, epochs_text, why_prop
 from nightune.tuning.analysis.leaderboard import best
 from nightune.tuning.analysis.lineage import continuation_lines, schedule_line
 from nightune.tuning.trial import TrialResult
-from nightune.vocabulary import counted
+from nightune.vocabulary import after_epochs, counted
 
 
 def beliefs_part(night: Night) -> dict[str, Any] | None:
@@ -95,8 +95,7 @@ def _compared(night: Night) -> list[Spec]:
             continue
         held, reached = each.expected, each.reached
         places = {"expected": held.value, "low": held.value - held.deviation, "high": held.value + held.deviation}
-        after = f" after {counted(held.epochs, 'epoch')}"
-        told = f"{m.text(held.value)} ± {m.points(held.deviation)}, {m.text(reached)}{after}"
+        told = f"{m.text(held.value)} ± {m.points(held.deviation)}, {m.text(reached)}{after_epochs(held.epochs)}"
         drawn = {name: clipped(value, reach) for name, value in {**places, "reached": reached}.items()}
         named = {"trial": str(each.trial), "epochs": str(held.epochs), "told": told}
         rows.append({**named, "leads": each.trial == leader, **drawn})

@@ -38,7 +38,7 @@ from nightune.tuning.study.rounds import as_settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Bracket, Status, TrialResult, Value
-from nightune.vocabulary import POSITIONS, POSITIONS_SAID, VALIDATION_PREFIX, counted, sign_of
+from nightune.vocabulary import POSITIONS, POSITIONS_SAID, VALIDATION_PREFIX, after_epochs, sign_of
 
 BEST_CURVES = 5
 EFFECTS_SEED = 0  # the same page from the same sweep
@@ -240,7 +240,7 @@ class Night:
     @property
     def after_epochs(self) -> str:
         """` after 3 epochs`, where the trials are compared at a rung; else empty."""
-        return f" after {counted(self.compared_epochs, 'epoch')}" if self.compared_epochs else ""
+        return after_epochs(self.compared_epochs)
 
     @property
     def further(self) -> list[TrialResult]:

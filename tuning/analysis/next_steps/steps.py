@@ -9,7 +9,7 @@ from nightune.tuning.analysis.effects import Effect
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import counted, sign_of
+from nightune.vocabulary import after_epochs, sign_of
 
 SIGNIFICANCE = 0.05  # of a rule, for all that it examines in one sweep
 
@@ -72,7 +72,7 @@ class SweepFacts:
     @property
     def after_epochs(self) -> str:
         """` after 3 epochs`, where the trials are compared at a rung; else empty."""
-        return f" after {counted(self.compared_epochs, 'epoch')}" if self.compared_epochs else ""
+        return after_epochs(self.compared_epochs)
 
     def written(self, path: Sequence[str]) -> Any:
         """Return the value of a key in the study file; None without one."""
