@@ -142,6 +142,7 @@ def _block(
 
 
 def predict(program: Program, state: State, hyperparameters: Any, inputs: Any) -> Any:
+    """Return the outputs for inputs, (examples, outputs), by the weights used for evaluation."""
     hyperparameters = _as_vector(hyperparameters)
     trainable, non_trainable = program.evaluated(state), state.non_trainable
     parts = [
