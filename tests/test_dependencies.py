@@ -54,6 +54,7 @@ def test_a_library_with_undocumented_names_in_use_has_an_upper_limit(name: str) 
     assert not unlimited, f"pyproject.toml: {unlimited} could be installed in a version that is untested"
 
 
+@pytest.mark.slow
 def test_an_extra_is_imported_only_where_it_is_used() -> None:
     """Without the extra, Nightune must start: only modules that are themselves imported in functions may import it."""
     base = _names(_requirements(extras=False))

@@ -78,6 +78,7 @@ def runs_in_the_ui(store: Path) -> int:
     return len(runs)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="SQLite's command line is not installed")
 def test_the_command_of_the_documentation_copies_a_database_that_is_written_to(store_root: Path) -> None:
     with closing(sqlite3.connect(store_root / "mlflow.db")) as writer:

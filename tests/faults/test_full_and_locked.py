@@ -94,6 +94,7 @@ def test_a_checkpoint_that_fails_on_a_full_disk_is_written_again(
     assert [zipfile.ZipFile(path).testzip() for path in checkpoints] == [None] * 4
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_a_locked_database_within_the_limit(
     store_root: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:

@@ -146,6 +146,7 @@ def test_any_keys_of_arrays_split_each_row_or_are_refused(given_keys: dict[str, 
     assert dataset.train.weights is None or (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
 
 
+@pytest.mark.slow
 @fuzzed
 @given(columns)
 def test_any_column_of_weights_is_read_or_refused(column: list[str]) -> None:
@@ -211,6 +212,7 @@ CHOSEN: tuple[dict[str, Any], ...] = (
 )
 
 
+@pytest.mark.slow
 @settings(fuzzed, max_examples=CASES // 3)
 @given(words, words, st.sampled_from(CHOSEN), st.sampled_from([0, 2]))
 def test_any_column_is_encoded_as_the_study_says_or_refused(
@@ -327,6 +329,7 @@ plain_cells = st.one_of(
 )
 
 
+@pytest.mark.slow
 @fuzzed
 @given(
     st.lists(st.tuples(plain_cells, plain_cells), min_size=12, max_size=12),

@@ -16,6 +16,8 @@ from nightune.tasks.check_study import StudyCheck, check_study
 from nightune.tasks.first_study import write_first_study
 from nightune.tasks.load_study import load_study
 
+pytestmark = pytest.mark.slow  # each checks a study
+
 ROWS = 80
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.normal(size=(ROWS, 5))

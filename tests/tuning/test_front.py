@@ -141,6 +141,7 @@ def searched(method: Any, count: int, seed: int) -> float:
     return dominated_volume(np.array([[each.losses[4], *each.further] for each in seen]) / 3)
 
 
+@pytest.mark.slow
 def test_proposals_for_several_objectives_cover_more_than_random_ones() -> None:
     def by_model(seen: list[Observation], first: int, seed: int) -> Any:
         return propose(gaussian_process, SPACE, seen, [], 16, (seed, 0, first))
@@ -152,6 +153,7 @@ def test_proposals_for_several_objectives_cover_more_than_random_ones() -> None:
     assert min(gains) > 0
 
 
+@pytest.mark.slow
 def test_proposals_are_a_function_of_their_arguments_and_a_round_can_be_continued() -> None:
     points = random(SPACE, 16, [], (3, 0))
     seen = [Observation(n, point, {4: objectives(point)[0]}, (objectives(point)[1],)) for n, point in enumerate(points)]

@@ -107,6 +107,7 @@ def test_a_space_of_one_point_repeats_it() -> None:
     assert gaussian_process(one, seen([{"a": 1}] * 4, [1.0, 2.0, 3.0, 4.0]), [], 2, (0, 0, 4)) == [{"a": 1}, {"a": 1}]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
     space=spaces(),

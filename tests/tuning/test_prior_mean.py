@@ -76,6 +76,7 @@ def test_a_prior_that_is_wrong_is_left_as_results_come() -> None:
     assert np.corrcoef(expected, [loss(point) for point in drawn])[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_proposals_with_a_prior_are_a_function_of_the_arguments_and_fewer_are_the_first_of_more() -> None:
     history = near_the_worst(8)
     whole = gaussian_process(SPACE, history, [], 6, SEED, guidance=Guidance(prior()))

@@ -42,6 +42,7 @@ def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nightune.tuning.search.recorded_scores.LEAST", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_rounds")
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_points_of_random_spaces_are_valid_and_come_once(first: int) -> None:

@@ -68,6 +68,7 @@ def test_curves_that_end_early_cost_only_their_epochs_and_without_any_a_simulati
     assert leaders(simulate(search(trials=4), empty, 0), (8,), "minimize") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rungs", [{}, {"smallest_epochs": 2}])
 def test_a_model_is_ahead_of_chance_with_and_without_rungs(rungs: dict[str, object]) -> None:
     def regret(leader: Leader | None) -> float:
