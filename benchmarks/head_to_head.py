@@ -1,16 +1,17 @@
 """Compare the winners of Nightune, Optuna and KerasTuner on real trainings of equal epochs, judged on test rows.
 
     KERAS_BACKEND=jax python benchmarks/head_to_head.py [--data digits,…] [--seeds 5] [--epochs 320,640]
-        [--contenders nightune,optuna,keras-tuner,random] [--seconds]
+        [--contenders nightune,winner,optuna,keras-tuner,random] [--seconds]
 
 Each contender searches the customary space of dense networks (bank_mlp.toml), 20 epochs a full training, for the lowest
 `val_loss`; all their trainings are those of one engine, so that only what they propose and when they stop differs. The
 leader after so many epochs is trained again with three fresh seeds; its loss on rows that no search has seen, at the
 epoch that the validation chooses, is its confirmed loss. Nightune's portfolio and prior are those of the other data
-sets. Each measurement is appended to `--results`: the same command resumes.
+sets. The contender `winner` is Nightune's search with its confirmation, all within the same epochs: its winner is the
+finalist that is best over fresh seeds. Each measurement is appended to `--results`: the same command resumes.
 
 With `--seconds` the trainings of one seed are run as each tool would: `nightune tune`, whole, against a loop over
-`model.fit` (Adam) that logs the same to MLflow, without the other tools' own time.
+`model.fit` (Adam) that logs the same to MLflow, without the other tools' own time, and without any confirmation.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from arena import EPOCHS, FOLDER, SPLIT, Arena
-from searchers import CONTENDERS
+from searchers import CONTENDERS, WINNER, winners
 
 from nightune.tuning.simulator import Training, leaders
 from nightune.tuning.trial import Params, Value
@@ -71,7 +72,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=FOLDER / "results" / "head_to_head.jsonl")
     parser.add_argument("--programs", type=Path, default=Path(tempfile.gettempdir()) / "head_to_head_programs")
     parser.add_argument("--loop", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.seconds:
+        options.contenders = ",".join(each for each in options.contenders.split(",") if each != WINNER)
+    return options
 
 
 def _lines(file: Path) -> list[str]:
@@ -80,7 +84,8 @@ def _lines(file: Path) -> list[str]:
 
 def measured(arena: Arena, contender: str, seed: int, marks: Sequence[int], _: Any) -> dict[str, Any]:
     """Return the losses of the leaders after so many epochs: as the search saw them, and confirmed."""
-    found = leaders(CONTENDERS[contender](arena, seed), marks, "minimize")
+    trainings = CONTENDERS[contender](arena, seed)
+    found = winners(arena, seed, trainings, marks) if contender == WINNER else leaders(trainings, marks, "minimize")
     losses = [(each.objective, arena.confirmed(each.point)) for each in found if each is not None]
     return {"seen": [seen for seen, _ in losses], "confirmed": [loss for _, loss in losses]}
 

@@ -1,7 +1,7 @@
 """The trainings that Nightune, Optuna and KerasTuner ask for, one after the other: head_to_head.py."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -11,17 +11,36 @@ from arena import EPOCHS, Arena
 
 from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.simulator import Training, simulate
+from nightune.tuning.simulator import Leader, Training, confirmed_best, finalists, simulate, within_budget
 from nightune.tuning.study.search_section import SearchSection
+from nightune.tuning.study.sections import ConfirmationSection, counts_after
 from nightune.tuning.trial import Value
 
 TRIALS = 256
+WINNER = "winner"  # of Nightune's search and its confirmation
 
 
 def nightune(arena: Arena, seed: int) -> Iterator[Training]:
     """Nightune's `auto`, with the portfolio and the scores of other data sets."""
     search = SearchSection.model_validate({"method": "auto", "trials": TRIALS, "epochs": EPOCHS})
     return simulate(search, arena.bank(seed), seed, arena.first, arena.prior)
+
+
+def winners(arena: Arena, seed: int, trainings: Iterator[Training], marks: Sequence[int]) -> Iterator[Leader | None]:
+    """Yield the finalist that `[confirmation]` finds best, by its defaults, in each of these total numbers of epochs.
+
+    The trainings of the confirmation are part of them.
+    """
+
+    def replicate_epochs(trials: int) -> int:
+        return EPOCHS * ConfirmationSection().after(trials).trainings
+
+    longest = list(within_budget(trainings, marks[-1], lambda trials: 0))
+    for mark in marks:
+        held = list(within_budget(longest, mark, replicate_epochs))
+        most, replicates = counts_after(len({each.trial for each in held}))
+        # A draw of its own for each seed, none of which are those of the judge.
+        yield confirmed_best(finalists(held, most, "minimize"), arena.bank(seed), replicates, 1 + seed)
 
 
 def random(arena: Arena, seed: int) -> Iterator[Training]:
@@ -95,6 +114,7 @@ def trial_number(numbers: dict[str, int]) -> int:
 
 CONTENDERS: dict[str, Callable[[Arena, int], Iterator[Training]]] = {
     "nightune": nightune,
+    WINNER: nightune,
     "optuna": optuna,
     "keras-tuner": keras_tuner,
     "random": random,
