@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import processor_count
 from nightune.tasks.child_pipe import ChildPipe, served_pipe
+from nightune.tasks.tracking.store.commits import commit_without_waiting
 
 RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
 START_SECONDS = 1.5  # of a processor, until it answers: most of it imports MLflow
@@ -155,6 +156,7 @@ def plain_client(tracking_uri: str) -> Any:
     for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and logged by us
+    commit_without_waiting(tracking_uri)
     return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
