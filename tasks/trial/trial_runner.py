@@ -89,6 +89,7 @@ class TrialRunner:
         self._setting, self._trainer, self._crash_log, self._worker = setting, trainer, crash_log, worker
         self._unfinished: Mapping[str, Any] = worker.unfinished if worker else {}
         self._snapshot_plan = plan_snapshots(self._unfinished)
+        self._record_limit = crash_log.record_limit if is_supervised() else None  # asked once: settings are read anew
         self._ended: list[TrialResult] = []
         self._is_hopeless = False
 
@@ -209,9 +210,8 @@ class TrialRunner:
 
         trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
         limits = ModelLimits.of(trial, study.limits, study.objective.costs)
-        record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
-            with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
+            with self._crash_log.training(trial.key, trial.number), watched(study.limits, self._record_limit) as watch:
                 outcome, earlier, begin = self._outcome(trial, engine, log, watch, limits)
                 own = own_metric(study)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.name, own)
