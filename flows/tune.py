@@ -55,6 +55,7 @@ from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.train_with_workers import train_with_workers
 from nightune.tasks.trial.interrupts import terminations_remembered
 from nightune.tasks.workers.requirements import environments_of_workers, refuse_unusable_workers
+from nightune.tasks.write_beside import written_beside
 from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.beliefs import beliefs
 from nightune.tuning.analysis.confirmation import Confirmation
@@ -128,22 +129,23 @@ def search(setting: Setting) -> Setting:
     recorded = dict(read_proposals(setting.store, setting.sweep))
     guidance = cache(lambda: guidance_of(setting.study, setting.data.task))
     choose = member_chooser(setting, chooser(setting, recorded, first_rungs, guidance), latest)
-    for planned in setting.study.brackets:
-        bracket, trials = choose(planned, history)
-        remaining = trials
-        proposed += trials
-        ended: list[tuple[int, list[TrialResult]]] = []
-        for rung in bracket.rungs:
-            entrants = remaining[: rung.trials]
-            announce_rung(bracket, rung, len(entrants))
-            at_rung = replace(setting, rung=rung.epochs, first_rung=bracket.rungs[0].epochs)
-            results = [each for group in in_turn(bracket, entrants) for each in train_rung(at_rung, group)]
-            ended.append((rung.epochs, results))
-            remaining = survivors(results, setting.sweep.direction)
-            latest |= {result.trial.key: result for result in results}
-        history += observed(trials, ended, setting.sweep.direction, setting.sweep.further)
-        if has_ended(setting, latest.values()) and planned.first >= max(recorded, default=0):
-            break
+    with written_beside(setting) as writing:
+        for planned in setting.study.brackets:
+            bracket, trials = choose(planned, history)
+            remaining = trials
+            proposed += trials
+            ended: list[tuple[int, list[TrialResult]]] = []
+            for rung in bracket.rungs:
+                entrants = remaining[: rung.trials]
+                announce_rung(bracket, rung, len(entrants))
+                at_rung = replace(writing, rung=rung.epochs, first_rung=bracket.rungs[0].epochs)
+                results = [each for group in in_turn(bracket, entrants) for each in train_rung(at_rung, group)]
+                ended.append((rung.epochs, results))
+                remaining = survivors(results, setting.sweep.direction)
+                latest |= {result.trial.key: result for result in results}
+            history += observed(trials, ended, setting.sweep.direction, setting.sweep.further)
+            if has_ended(setting, latest.values()) and planned.first >= max(recorded, default=0):
+                break
     believe(setting, proposed, history, guidance)
     return record_end(replace(setting, sweep=replace(setting.sweep, first_rungs=tuple(first_rungs.items()))))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.known_trials import KnownTrials
@@ -40,6 +41,7 @@ class Setting:
     uses_history: bool = False  # of earlier sweeps
     workers: Workers | None = None  # None: this process trains
     known: KnownTrials | None = None  # None: results are read from the store whenever they are needed
+    writer: BackgroundWriter[TrialResult] | None = None  # None: a cohort ends when its trials are written
 
     @property
     def epochs(self) -> int:

@@ -22,13 +22,16 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
 
     SweepFailedError if the sweep's first trials, three or more, failed with one cause. Before, a trial of another graph
     key is trained where there is one: the cause may lie in what these trials share. Where the search's budget ends,
-    the rest is not trained. With workers, they train all cohorts.
+    the rest is not trained. With workers, they train all cohorts. With a writer of the setting, results that are still
+    to be written have no run's id.
     """
     if setting.budget is not None and setting.budget.ended_by:
         return []
     if setting.workers is not None:
         return train_with_workers(setting, [trial for cohort in cohorts for trial in cohort])
     waiting = [list(cohort) for cohort in cohorts]
+    if setting.writer is not None:
+        return _train(setting, waiting)
     with client_process(setting.store.tracking_uri, sum(map(len, waiting))):
         return _train(setting, waiting)
 
@@ -43,7 +46,7 @@ def _train(setting: Setting, waiting: list[list[Trial]]) -> list[TrialResult]:
         try:
             trained = train_cohort(setting, cohort, evidence([*ended, *results]), following)
         finally:
-            if setting.budget is not None:
+            if setting.budget is not None and setting.writer is None:
                 write_search_seconds(setting.store, setting.sweep, setting.budget.seconds)
         results += trained
         if setting.budget is not None and setting.budget.ended_by:
@@ -56,6 +59,11 @@ def _train(setting: Setting, waiting: list[list[Trial]]) -> list[TrialResult]:
 
 def _next(setting: Setting, waiting: list[list[Trial]], ended: list[TrialResult]) -> list[Trial]:
     """Return the first cohort, or after failures alike the first of another graph key; SweepFailedError without one."""
+    if common_failure(counted(ended)) is None:
+        return waiting[0]
+    if setting.writer is not None:
+        setting.writer.wait()  # the runs of these trials, which the message names
+        ended = setting.finished()
     failed = counted(ended)
     cause = common_failure(failed)
     if cause is None:

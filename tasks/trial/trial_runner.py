@@ -6,7 +6,8 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,10 @@ from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
-from nightune.tasks.tracking.trials.attempts import Attempt
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
-from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, Crash, CrashLog, is_supervised
+from nightune.tasks.trial.at_worker import AtWorker
+from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.further import further_values
 from nightune.tasks.trial.hopeless import counted
@@ -81,20 +82,6 @@ class TrialToWrite:
     folder: "tempfile.TemporaryDirectory[str]"
 
 
-@dataclass(frozen=True)
-class AtWorker:
-    """What a worker adds to the training of a cohort: its attempt, and the runs to resume by trial key.
-
-    `given_up` are the deaths by trial key that are counted on other machines, too. A worker that `opens_first` takes a
-    trial's run before it trains, so that the run says which trial was in training when a whole machine was lost.
-    """
-
-    attempt: Attempt
-    unfinished: Mapping[str, Any]
-    given_up: Mapping[str, Crash] = field(default_factory=dict)
-    opens_first: bool = False
-
-
 class TrialRunner:
     """Runs the trials of one cohort. A failed trial is a result; a machine fault is raised."""
 
@@ -102,6 +89,7 @@ class TrialRunner:
         self._setting, self._trainer, self._crash_log, self._worker = setting, trainer, crash_log, worker
         self._unfinished: Mapping[str, Any] = worker.unfinished if worker else {}
         self._snapshot_plan = plan_snapshots(self._unfinished)
+        self._record_limit = crash_log.record_limit if is_supervised() else None  # asked once: settings are read anew
         self._ended: list[TrialResult] = []
         self._is_hopeless = False
 
@@ -109,31 +97,34 @@ class TrialRunner:
         """Train the trials in order; write and announce each while the next one trains.
 
         At least one is trained. The others are not if it and all that ended before failed with one cause. None is that
-        the search's budget does not admit.
+        the search's budget does not admit. With a writer of the setting, results that are still to be written have no
+        run's id.
         """
         self._ended, self._is_hopeless = list(ended), False
-        if self._worker is None:
-            self._unfinished = self._runs_to_resume(trials)
+        setting = self._setting
+        if self._worker is None and setting.known is None:
+            self._unfinished = unfinished_runs(setting.store, setting.sweep)
             self._snapshot_plan = plan_snapshots(self._unfinished)
-        with BackgroundWriter[TrialResult]() as writer:
+        with BackgroundWriter[TrialResult]() if setting.writer is None else nullcontext(setting.writer) as writer:
             trainings = [partial(self._train_and_submit, writer, trial) for trial in trials]
             if any(reads_earlier_curves(trial) for trial in trials):
                 run_in_turn(self._trainer.engine, trainings)
             else:
                 run_side_by_side(self._trainer.engine, trainings)
-            return writer.results()
+            return writer.results() if setting.writer is None else self._ended[len(ended) :]
 
-    def _runs_to_resume(self, trials: Sequence[Trial]) -> Mapping[str, Any]:
-        setting = self._setting
-        if setting.known is not None:
-            return setting.known.unfinished(trials)
-        return unfinished_runs(setting.store, setting.sweep)
+    def _resumed_run(self, trial: Trial) -> Callable[[], Any | None]:
+        known = self._setting.known
+        if self._worker is None and known is not None:
+            return known.resumed_run(trial)
+        return partial(self._unfinished.get, trial.key)
 
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. An interrupted trial stays unfinished in MLflow, and a later process trains it again."""
         setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags, **self._promotion(trial)}
         attempt = self._worker.attempt if self._worker else None
-        log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished, attempt)
+        find_run = self._resumed_run(trial)
+        log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, find_run, attempt)
         folder = tempfile.TemporaryDirectory()
         try:
             if self._worker is not None and self._worker.opens_first:
@@ -186,6 +177,8 @@ class TrialRunner:
                 write_search_seconds(self._setting.store, self._setting.sweep, budget.seconds)
         write_ledger_if_due()
         self._ended.append(to_write.trained.result)
+        if self._setting.writer is not None and self._setting.known is not None:
+            self._setting.known.add(to_write.trained.result)
         self._is_hopeless = trial.is_searched and common_failure(counted(self._ended)) is not None
         writer.submit(partial(self.write, to_write))
 
@@ -217,9 +210,8 @@ class TrialRunner:
 
         trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
         limits = ModelLimits.of(trial, study.limits, study.objective.costs)
-        record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
-            with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
+            with self._crash_log.training(trial.key, trial.number), watched(study.limits, self._record_limit) as watch:
                 outcome, earlier, begin = self._outcome(trial, engine, log, watch, limits)
                 own = own_metric(study)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.name, own)
@@ -263,8 +255,9 @@ class TrialRunner:
         engine = trainer.of_trial(engine, trial)
         halted = trainer.halted.take(training, setting.epochs)
         earlier = 0 if halted is None else len(halted.history)
+        run = self._resumed_run(trial)() if halted is None else None  # else no snapshot is read
         keeper = RunKeeper(
-            self._snapshot_plan,
+            self._snapshot_plan if run is None else plan_snapshots({trial.key: run}),
             setting.store,
             trial,
             log,

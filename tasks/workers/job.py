@@ -14,9 +14,10 @@ from nightune.tasks.reporting.ledger_keeper import cohort_recorded
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.trials.attempts import Attempt, run_of_trial
 from nightune.tasks.tracking.trials.deaths import Deaths, deaths_of
+from nightune.tasks.trial.at_worker import AtWorker
 from nightune.tasks.trial.crash_log import Crash, open_crash_log
 from nightune.tasks.trial.trainer import compilation_of, trainer_of
-from nightune.tasks.trial.trial_runner import AtWorker, TrialRunner
+from nightune.tasks.trial.trial_runner import TrialRunner
 from nightune.tasks.workers.relay import TOPIC, relayed
 from nightune.tasks.workers.stopping import working
 from nightune.tuning.analysis.ledger import Training

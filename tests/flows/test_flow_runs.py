@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from prefect.states import Running
 
 from nightune.flows.runtime import flow_runs as reconcile
 from nightune.flows.runtime.flow_runs import ClosingBeside, close_dead_flow_runs, owned_flow_runs, owner_tag
-from nightune.tasks.step import step
+from nightune.tasks.step import named_step, step
 from nightune.tasks.tracking.store.names import FLOW_RUN_OWNER
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -92,6 +93,34 @@ def one_task() -> list[str]:
 def test_task_runs_have_the_users_tags_and_none_of_ours() -> None:
     with tags(owner_tag(), "team"):
         assert one_task() == ["team"]
+
+
+class Read(list[int]):
+    """A list that notes how often it is read through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.times += 1
+        return super().__iter__()
+
+
+@named_step(lambda given: f"reads {given['values'].times}")
+def same(values: list[int], *, more: list[int]) -> tuple[list[int], list[int]]:
+    """Return what is given."""
+    return values, more
+
+
+@flow(name="two lists")
+def two_lists() -> None:
+    """Run a task with values that nothing but the task may read."""
+    values, more = Read([1]), Read([2])
+    assert [each is given for each, given in zip(same(values, more=more), (values, more), strict=True)] == [True, True]
+    assert (values.times, more.times) == (0, 0)
+
+
+def test_arguments_of_a_step_are_not_read_through() -> None:
+    two_lists()
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

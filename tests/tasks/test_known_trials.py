@@ -93,7 +93,7 @@ def test_a_kill_between_any_two_calls_leaves_a_trial_finished_or_to_resume(
     known, trial = KnownTrials(store, sweep), trial_of(0)
     is_known = trial.key in known.results_at(2)
     assert is_known == (writing == 4)
-    assert len(known.unfinished([trial])) == (1 <= writing <= 3)
+    assert (known.resumed_run(trial)() is not None) == (1 <= writing <= 3)
     if not is_known:
         train(0, Status.COMPLETED, 2)
     (run,) = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
@@ -151,12 +151,38 @@ def test_the_runs_to_resume_are_those_of_the_trials_that_halted_and_those_that_a
     TrialLog(store, sweep, trial_of(4), {}, data).open()
     known = KnownTrials(store, sweep)
     everything = unfinished_runs(store, sweep)
-    found = known.unfinished([trial_of(number) for number in (1, 3, 4, 7)])
-    assert {key: run.info.run_id for key, run in found.items()} == {
-        trial_of(number).key: everything[trial_of(number).key].info.run_id for number in (1, 4)
+    found = {number: known.resumed_run(trial_of(number))() for number in (1, 3, 4, 7)}
+    assert {number: run and run.info.run_id for number, run in found.items()} == {
+        number: everything[trial_of(number).key].info.run_id if number in (1, 4) else None for number in (1, 3, 4, 7)
     }
-    client(store).delete_run(found[trial_of(1).key].info.run_id)
-    assert list(known.unfinished([trial_of(1), trial_of(4)])) == [trial_of(4).key]
+    client(store).delete_run(found[1].info.run_id)
+    assert known.resumed_run(trial_of(1))() is None
+    assert known.resumed_run(trial_of(4))() is not None
+
+
+def test_a_result_that_is_still_to_be_written_counts_and_its_run_is_waited_for(
+    store: Store, sweep: Sweep, train: Train
+) -> None:
+    known, waits = KnownTrials(store, sweep), list[TrialResult]()
+
+    def wait() -> None:
+        while waits:
+            known.add(waits.pop(0))
+
+    with known.written_beside(wait):
+        for status, epochs in ((HALTED, 2), (Status.COMPLETED, 4)):
+            run_to_resume = known.resumed_run(trial_of(0))
+            written = train(0, status, epochs)
+            known.add(replace(written, run_id=""))
+            waits.append(written)
+            assert [each.epochs for each in known.results()] == [epochs]
+            assert known.results()[0].run_id == ""
+        known.add(waits.pop(0))  # the record of the first rung, after the training beyond it
+        assert [each.epochs for each in known.results()] == [4]
+        assert known.results_at(2) == in_store(store, sweep, 2)
+    assert waits == []
+    assert known.results() == [written]
+    assert run_to_resume().info.run_id == written.run_id
 
 
 def test_a_replicate_is_not_among_the_trials(store: Store, sweep: Sweep) -> None:
@@ -211,7 +237,7 @@ def test_no_query_that_a_sweep_repeats_returns_its_trials_again(
     assert len(already_finished(setting, trials)) == 12
     assert len(setting.finished()) == 12
     assert setting.known is not None
-    assert len(setting.known.unfinished(trials)) == 6
+    assert sum(setting.known.resumed_run(trial)() is not None for trial in trials) == 6
     assert max(returned, default=0) <= 10
     assert len(returned) <= 60  # the histories of the trials that halted at this rung
 

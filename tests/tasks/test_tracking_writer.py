@@ -32,6 +32,14 @@ def test_the_caller_continues_during_a_write() -> None:
         assert writer.results() == [True]
 
 
+def test_a_write_that_waits_for_those_before_it_goes_on() -> None:
+    with BackgroundWriter[None]() as writer:
+        for _ in range(3):
+            writer.submit(writer.wait)
+        writer.wait()
+        assert writer.results() == [None] * 3
+
+
 def test_the_number_of_waiting_writes_is_bounded() -> None:
     begun: list[int] = []
     gates = [threading.Event() for _ in range(4)]

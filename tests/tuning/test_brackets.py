@@ -12,6 +12,7 @@ from nightune.tuning.study.budgets import (
     finished_trainings,
     largest_cost_epochs,
     most_that_begin_alike,
+    most_trainings,
     trainings,
     trial_count,
 )
@@ -95,6 +96,14 @@ def test_rungs_shrink_to_the_whole_budget_and_none_is_too_short(
             assert after.trials <= rung.trials / factor
             assert after.epochs >= rung.epochs * factor
     assert trials is None or trial_count(found) == trials
+
+
+def test_a_search_has_room_for_the_share_of_the_trainings_whose_epochs_it_may_train() -> None:
+    three = [Bracket((Rung(8, 2), Rung(4, 4)))] * 3  # 24 epochs and 12 trainings each
+    search = SearchSection(method="random", trials=24, epochs=4)
+    assert most_trainings(search, three) == 36
+    assert most_trainings(search.model_copy(update={"total_epochs": 24}), three) == 12
+    assert most_trainings(search.model_copy(update={"total_epochs": 900}), three) == 36
 
 
 def test_trainings_include_each_rung_that_a_trial_passed() -> None:

@@ -141,19 +141,21 @@ class _Boxes:
 def _boxes(tree: Any) -> _Boxes:
     """Divide the unit cube into the tree's leaves."""
     arguments = int(tree.n_features)
+    left, right, feature, thresholds = tree.children_left, tree.children_right, tree.feature, tree.threshold
+    values = tree.value[:, 0, 0].tolist()  # each of these is made anew when it is asked for
     leaves: list[tuple[np.ndarray, np.ndarray, float]] = []
     waiting = [(0, np.zeros(arguments), np.ones(arguments))]
     while waiting:
         node, low, high = waiting.pop()
-        if tree.children_left[node] == tree.children_right[node]:
-            leaves.append((low, high, float(tree.value[node, 0, 0])))
+        if left[node] == right[node]:
+            leaves.append((low, high, values[node]))
             continue
-        argument, threshold = tree.feature[node], tree.threshold[node]
+        argument, threshold = feature[node], thresholds[node]
         cut_high, cut_low = high.copy(), low.copy()
         cut_high[argument] = cut_low[argument] = threshold
-        waiting += [(tree.children_left[node], low, cut_high), (tree.children_right[node], cut_low, high)]
-    lows, highs, values = zip(*leaves, strict=True)
-    return _Boxes(np.array(lows), np.array(highs), np.array(values))
+        waiting += [(left[node], low, cut_high), (right[node], cut_low, high)]
+    lows, highs, means = zip(*leaves, strict=True)
+    return _Boxes(np.array(lows), np.array(highs), np.array(means))
 
 
 def _own_variance(forest: Sequence[_Boxes], argument: int) -> float:

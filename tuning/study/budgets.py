@@ -109,6 +109,14 @@ def trainings(brackets: Iterable[Bracket]) -> int:
     return sum(rung.trials for bracket in brackets for rung in bracket.rungs)
 
 
+def most_trainings(search: SearchSection, brackets: Sequence[Bracket]) -> int:
+    """Return about how many of these trainings a search has room for by its total of epochs; all without one."""
+    if search.total_epochs is None:
+        return trainings(brackets)
+    share = search.total_epochs / max(1, largest_cost_epochs(brackets))
+    return round(min(1.0, share) * trainings(brackets))
+
+
 def finished_trainings(brackets: Sequence[Bracket], results: Iterable[TrialResult]) -> int:
     """Return the number of trainings that are finished according to the results."""
     rungs = {number: bracket.rungs for bracket in brackets for number in _numbers(bracket)}

@@ -1,6 +1,7 @@
 """Write in the background: one thread runs the writes in order while the caller continues."""
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +29,8 @@ class BackgroundWriter(Generic[R]):
 
     def __init__(self, maximum_pending: int = MAXIMUM_PENDING) -> None:
         self._maximum_pending = maximum_pending
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nightune-writer")
+        self._pool = ThreadPoolExecutor(1, "nightune-writer", initializer=self._note_thread)
+        self._thread: int | None = None  # where it writes, once it has begun
         self._pending: deque[Future[R]] = deque()
         self._results: list[R] = []
 
@@ -42,8 +44,8 @@ class BackgroundWriter(Generic[R]):
             self._collect_oldest()
 
     def wait(self) -> None:
-        """Wait until all queued writes have ended."""
-        while self._pending:
+        """Wait until all queued writes have ended; in a write itself, those before it have."""
+        while self._pending and threading.get_ident() != self._thread:
             self._collect_oldest()
 
     def results(self) -> list[R]:
@@ -63,6 +65,9 @@ class BackgroundWriter(Generic[R]):
                 if error is None:
                     raise lost
                 logger.warning("a finished trial could not be written: %s: %s", type(lost).__name__, lost)
+
+    def _note_thread(self) -> None:
+        self._thread = threading.get_ident()
 
     def _collect_oldest(self) -> None:
         with phase(WAITING):

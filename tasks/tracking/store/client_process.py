@@ -18,8 +18,12 @@ from typing import Any, TypeVar
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import processor_count
 from nightune.tasks.child_pipe import ChildPipe, served_pipe
+from nightune.tasks.tracking.store.commits import commit_without_waiting
 
-RECORDING = ("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag")  # calls of a record
+RECORDING = (  # calls of a record
+    *("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag"),
+    *("get_run", "get_metric_history"),  # of a trial that is trained further
+)
 START_SECONDS = 1.5  # of a processor, until it answers: most of it imports MLflow
 NOT_NEEDED = "pandas"  # which MLflow imports where it is installed
 SAMPLE = 6  # writes that are measured before it may start
@@ -155,6 +159,7 @@ def plain_client(tracking_uri: str) -> Any:
     for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and logged by us
+    commit_without_waiting(tracking_uri)
     return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 

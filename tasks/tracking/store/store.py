@@ -165,10 +165,9 @@ def _create_once(store: Store) -> None:
         try:
             if not database.exists():
                 _create_atomically(database)
-            client(store).search_experiments(max_results=1)
-            with sqlite3.connect(database) as connection:
+            with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers do not wait for the writer
-            connection.close()
+            client(store).search_experiments(max_results=1)
             old = relocate(store.root)
         except (StoreError, OSError):
             raise

@@ -4,7 +4,9 @@ A study's lock lets one command work on a sweep. A query for each rung, round or
 at 4 to 11 ms of MLflow's Python for each.
 """
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,10 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 
 
 class KnownTrials:
-    """The trials of a sweep that have a result. `add` is called with each that this command trains or copies."""
+    """The trials of a sweep that have a result. `add` is called with each that this command trains or copies.
+
+    A result without the id of its run is still to be written; it is added again when it is.
+    """
 
     def __init__(self, store: Store, sweep: Sweep) -> None:
         """Read the sweep's trials from the store. Damaged records are left out with a warning."""
@@ -29,6 +34,9 @@ class KnownTrials:
         self._with_rungs: dict[str, Any] = {}  # runs that have ended a rung, as read
         self._copied: set[str] = set()  # keys of trials that this sweep has not trained itself
         self._added: set[str] = set()  # keys
+        self._run_ids: dict[str, str] = {}  # by key, of the results that are written
+        self._lock = threading.Lock()
+        self._wait: Callable[[], None] = _nothing  # for the records that are still to be written
         self._open: dict[str, str] = {}  # runs by key that an earlier command left to resume, those of replicates, too
         self._reusable: Mapping[str, list[str]] | None = None  # runs by key, read when they are first asked for
         for run in sweep_runs(store, sweep, names.tag_equals(names.SWEEP, sweep.id)):
@@ -50,16 +58,35 @@ class KnownTrials:
 
     def add(self, result: TrialResult) -> None:
         """Add a trial that this command has trained or copied, or trained further; no replicate or audit."""
-        if result.trial.is_searched:
-            key = result.trial.key
-            is_small = not (result.curves or result.traceback)
-            self._results[key] = result if is_small else replace(result, curves={}, traceback="")
+        if not result.trial.is_searched:
+            return
+        key, is_small = result.trial.key, not (result.curves or result.traceback)
+        with self._lock:
+            if result.run_id:
+                self._run_ids[key] = result.run_id
+            latest = self._results.get(key)
+            if latest is None or latest.run_id or not result.run_id or latest == replace(result, run_id=""):
+                self._results[key] = result if is_small else replace(result, curves={}, traceback="")
             self._added.add(key)
 
-    def unfinished(self, trials: Iterable[Trial]) -> dict[str, Any]:
-        """Return the runs to resume of these trials, or replicates, by key: interrupted by a kill, or halted."""
-        found = {trial.key: self._run(run_id) for trial in trials if (run_id := self._run_to_resume(trial.key))}
-        return {key: run for key, run in found.items() if run is not None}
+    @contextmanager
+    def written_beside(self, wait: Callable[[], None]) -> Iterator[None]:
+        """Let results be added in the block before they are written. `wait` waits until they are, but in a write."""
+        self._wait = wait
+        try:
+            yield
+        finally:
+            self._wait = _nothing
+
+    def resumed_run(self, trial: Trial) -> Callable[[], Any | None]:
+        """Return what reads the run that a trial, or a replicate, would resume now: interrupted by a kill, or halted.
+
+        It returns None if there is none.
+        """
+        key, result = trial.key, self._results.get(trial.key)
+        if result is not None and result.status is Status.NOT_PROMOTED:
+            return lambda: self._written_run(key)
+        return lambda: self._run(self._open[key]) if key in self._open else None
 
     def reusable(self, keys: Iterable[str]) -> dict[str, TrialResult]:
         """Read finished trials of the study's sweeps that have one of these keys, as `reusable_trials` does."""
@@ -67,11 +94,6 @@ class KnownTrials:
             self._reusable = reusable_runs(self._store, self._sweep)
         runs = [self._run(run_id) for key in keys for run_id in self._reusable.get(key, ())]
         return reusable_of(run for run in runs if run is not None)
-
-    def _run_to_resume(self, key: str) -> str | None:
-        result = self._results.get(key)
-        is_halted = result is not None and result.status is Status.NOT_PROMOTED
-        return result.run_id if result is not None and is_halted else self._open.get(key)
 
     def _read(self, run: Any) -> None:
         key = run.data.tags.get(names.TRIAL_KEY, "")
@@ -81,7 +103,7 @@ class KnownTrials:
             return
         if is_finished(run):
             for result in whole_records([run], read_result):
-                self._results[result.trial.key] = result
+                self._results[result.trial.key], self._run_ids[result.trial.key] = result, result.run_id
         if names.RUNG in run.data.tags:
             self._with_rungs[key] = run
         if names.REUSED_FROM in run.data.tags:
@@ -92,11 +114,15 @@ class KnownTrials:
         if key in self._added:
             # Trained further for another bracket, or failed after a rung, which its run still has.
             is_further = result is not None and (result.epochs > epochs or result.status is Status.FAILED)
-            run = self._run(result.run_id) if result is not None and is_further else None
+            run = self._written_run(key) if is_further else None
         if run is not None:
             return next(whole_records([run], lambda held: result_at(self._store, held, epochs)), None)
         is_short = result is not None and result.status is Status.NOT_PROMOTED and result.epochs < epochs
         return None if is_short else result
+
+    def _written_run(self, key: str) -> Any | None:
+        self._wait()
+        return self._run(self._run_ids[key])
 
     def _run(self, run_id: str) -> Any | None:
         """Read a run of the sweep's experiment by its id; None if it is deleted."""
@@ -105,3 +131,7 @@ class KnownTrials:
         except RefusedRequestError:
             return None
         return run if run.info.lifecycle_stage == "active" else None
+
+
+def _nothing() -> None:
+    """Wait for no record: each result is added when it is written."""

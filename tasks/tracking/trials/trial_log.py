@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -52,7 +52,7 @@ class TrialLog:
     """Writes one trial to MLflow: in batches while it trains, and the rest when it ends.
 
     The first write creates the run, so that a short trial costs few calls. A run that a kill left unfinished is
-    resumed, and only its missing epochs are written.
+    resumed, and only its missing epochs are written: the first write asks `find_run` for it, or the store.
 
     `attempt` is that of a worker. Another one may have taken its trial: OvertakenError before each write that counts.
     """
@@ -64,12 +64,12 @@ class TrialLog:
         trial: Trial,
         tags: Mapping[str, str],
         data: "PreparedData",
-        unfinished: Mapping[str, Any] | None = None,
+        find_run: Callable[[], Any | None] | None = None,
         attempt: Attempt | None = None,
     ) -> None:
         self._store, self._sweep, self._trial, self._data = store, sweep, trial, data
         self._tags = dict(tags)
-        self._unfinished, self._attempt = unfinished, attempt
+        self._find_run, self._attempt = find_run, attempt
         self._run_id = self._artifact_uri = ""
         self._params: list[Any] = []  # written with the first batch
         self._logged_epoch = 0
@@ -160,10 +160,11 @@ class TrialLog:
 
     def _found(self) -> Any | None:
         """Return the run to resume. A worker asks when it opens its run: others may have worked on the trial since."""
-        if self._attempt is None:
-            found = unfinished_runs(self._store, self._sweep) if self._unfinished is None else self._unfinished
-            return found.get(self._trial.key)
-        return claimable_run(self._store, self._sweep, self._trial.key, self._attempt)
+        if self._attempt is not None:
+            return claimable_run(self._store, self._sweep, self._trial.key, self._attempt)
+        if self._find_run is not None:
+            return self._find_run()
+        return unfinished_runs(self._store, self._sweep).get(self._trial.key)
 
     def _require_own(self) -> None:
         if self._attempt is not None:
@@ -183,8 +184,10 @@ class TrialLog:
     def _describe(self, run: Any) -> None:
         """Write the data to a run and prepare the params; on a resumed run both are the same as before."""
         self._run_id, self._artifact_uri = str(run.info.run_id), str(run.info.artifact_uri)
-        self._params = [param(name, value) for name, value in self._trial.params.items()]
-        self._log_data()
+        written = run.data.params  # of a run to resume: a kill may have prevented it
+        self._params = [param(name, value) for name, value in self._trial.params.items() if name not in written]
+        if not run.inputs.dataset_inputs:
+            self._log_data()
 
     def _log_data(self) -> None:
         """Record the data of the run. MLflow refuses one of two workers that name it first at once: it asks again."""
@@ -198,7 +201,7 @@ class TrialLog:
 
     def _resume(self, run: Any) -> None:
         mlflow_client = client(self._store)
-        self._describe(run)  # a kill may have prevented it
+        self._describe(run)
         self._has_snapshot = names.SNAPSHOT in run.data.tags
         self._has_own_description = not run.data.tags.get(names.MLFLOW_NOTE, DESCRIBED).startswith(DESCRIBED)
         if names.LOSS in run.data.metrics:
