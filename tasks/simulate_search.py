@@ -10,11 +10,13 @@ from nightune.models.errors import InputError
 from nightune.models.recipe.params import silent_defaults
 from nightune.tasks.load_study import load_study, missing_sampler
 from nightune.tasks.program_structures import structure_of
+from nightune.tasks.recorded_start import recorded_start
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.records import optional_file, whole_records
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep
+from nightune.tasks.tracking.sweeps.profiles import read_profile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
 from nightune.tasks.tracking.trials.runs import finished_runs, read_result
 from nightune.tasks.tracking.trials.trials import read_curve
@@ -23,11 +25,13 @@ from nightune.tuning.recorded_search import (
     Mark,
     Pool,
     Recording,
+    Start,
     compare,
     default_epochs,
     fits,
     left_out,
     limits_of,
+    said_of_start,
 )
 from nightune.tuning.search.earlier import point_of
 from nightune.tuning.search.search_space import SearchSpace
@@ -41,13 +45,17 @@ FEWEST_TRIALS = 2
 
 @dataclass(frozen=True)
 class Question:
-    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data."""
+    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data.
+
+    `start` is what `auto` begins with for it; None if nothing is installed, or the task of the data is not recorded.
+    """
 
     space: SearchSpace
     direction: str
     metric: str
     epochs: int
     key: str
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,7 @@ def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool
         continuations=len(results) - len(from_start),
         outside=len(from_start) - len(recordings),
         structure=structure_of(question.space),
+        start=question.start,
     )
 
 
@@ -158,10 +167,9 @@ def _replay(
         raise InputError(", ".join(ids), f"{told}; train more trials, or name more sweeps of the study")
     fitting = [name for name in methods if fits(pool, name)]
     short = [name for name in methods if name not in fitting]
-    alone = ["auto without scores on other data and without the portfolio, whose points are not recorded"]
     limits = [
         *limits_of(pool),
-        *(alone if "auto" in fitting else []),
+        *([said_of_start(pool)] if "auto" in fitting else []),
         *([f"too few epochs for rungs: {', '.join(short)} left out"] if short else []),
     ]
     marks = sorted(epochs) or default_epochs(pool)
@@ -187,7 +195,9 @@ def _question(store: Store, sweep: Sweep) -> Question:
     if content is None or space is None:
         raise SweepNotFoundError(f"{sweep.id}: its study is not recorded as it was; name another sweep")
     epochs, key = int(content["search"]["epochs"]), f"{question_of(content)} {sweep.data_version}"
-    return Question(space, sweep.direction, sweep.metric, epochs, key)
+    profile = read_profile(store, sweep)
+    start = None if profile is None else recorded_start(space, profile.task, not sweep.further, sweep.id)
+    return Question(space, sweep.direction, sweep.metric, epochs, key, start)
 
 
 def _recordings(store: Store, question: Question, results: Iterable[TrialResult]) -> Iterator[Recording]:
