@@ -45,17 +45,13 @@ FEWEST_TRIALS = 2
 
 @dataclass(frozen=True)
 class Question:
-    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data.
-
-    `start` is what `auto` begins with for it; None if nothing is installed, or the task of the data is not recorded.
-    """
+    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data."""
 
     space: SearchSpace
     direction: str
     metric: str
     epochs: int
     key: str
-    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -122,10 +118,11 @@ def simulate_search(
     ]
 
 
-def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool:
+def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep], start: Start | None = None) -> Pool:
     """Read the trials of sweeps with their curves; continuations and points outside the question's space are counted.
 
-    A trial that a sweep reused is one recording, with the trial that it was copied from.
+    A trial that a sweep reused is one recording, with the trial that it was copied from. `start` is what `auto` begins
+    with.
     """
     trained: list[Any] = []  # runs
     copied: list[Any] = []
@@ -146,7 +143,7 @@ def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool
         continuations=len(results) - len(from_start),
         outside=len(from_start) - len(recordings),
         structure=structure_of(question.space),
-        start=question.start,
+        start=start,
     )
 
 
@@ -158,7 +155,8 @@ def _replay(
     epochs: Sequence[int],
     seeds: int,
 ) -> Replay:
-    pool, ids = read_pool(store, question, sweeps), tuple(each.id for each in sweeps)
+    start = _start(store, question, sweeps[-1]) if "auto" in methods else None
+    pool, ids = read_pool(store, question, sweeps, start), tuple(each.id for each in sweeps)
     if len(pool.by_point) < FEWEST_TRIALS or math.isnan(pool.best):
         problem = (
             f"{len(pool.by_point)} recorded points with an objective are too few (needed: {FEWEST_TRIALS} or more)"
@@ -195,9 +193,13 @@ def _question(store: Store, sweep: Sweep) -> Question:
     if content is None or space is None:
         raise SweepNotFoundError(f"{sweep.id}: its study is not recorded as it was; name another sweep")
     epochs, key = int(content["search"]["epochs"]), f"{question_of(content)} {sweep.data_version}"
+    return Question(space, sweep.direction, sweep.metric, epochs, key)
+
+
+def _start(store: Store, question: Question, sweep: Sweep) -> Start | None:
+    """Return what `auto` begins with for the question that a sweep answers; None if its data's task is not recorded."""
     profile = read_profile(store, sweep)
-    start = None if profile is None else recorded_start(space, profile.task, not sweep.further, sweep.id)
-    return Question(space, sweep.direction, sweep.metric, epochs, key, start)
+    return None if profile is None else recorded_start(question.space, profile.task, not sweep.further, sweep.id)
 
 
 def _recordings(store: Store, question: Question, results: Iterable[TrialResult]) -> Iterator[Recording]:
