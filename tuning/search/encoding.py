@@ -22,15 +22,20 @@ class _Part:
     dimension: Dimension
     domains: tuple[Range | Choice, ...]
 
-    @property
+    @cached_property
     def is_number(self) -> bool:
         """True if the values have an order."""
         return all(is_ordered(domain) for domain in self.domains)
 
-    @property
+    @cached_property
+    def options(self) -> list[Value]:
+        """The options of all domains, a column each where they have no order."""
+        return [option for each in self.domains for option in each.points]
+
+    @cached_property
     def width(self) -> int:
         """The number of columns."""
-        return 1 if self.is_number else sum(len(domain.points) for domain in self.domains)
+        return 1 if self.is_number else len(self.options)
 
     def write(self, point: Mapping[str, Value], domain: Range | Choice | None, row: np.ndarray) -> None:
         """Write the coordinates of a point; the domain is that of the active dimension, None if it is inactive."""
@@ -38,8 +43,7 @@ class _Part:
         if self.is_number:
             row[0] = _place(domain, point[self.dimension.name]) if is_here and domain is not None else INACTIVE
             return
-        options = [option for each in self.domains for option in each.points]
-        for column, option in enumerate(options):
+        for column, option in enumerate(self.options):
             row[column] = APART if is_here and is_same(option, point[self.dimension.name]) else 0.0
 
 
