@@ -57,7 +57,7 @@ def portfolio_start(study: Study, task: str, sweep: int, before: Sequence[Params
     if not search.begins_with_portfolio or (search.start is None and not is_shipped()):
         return None
     complete, seed = partial(trainable_params, study), study.sweep_seed(sweep)
-    with damage_refused("portfolio.json", study):
+    with damage_refused("portfolio.json", str(study.path)):
         portfolio = read_portfolio()
     return begin(portfolio, study.space, recorded_kind(task), complete, before, seed)
 
@@ -71,13 +71,13 @@ def recorded_kind(task: str) -> str:
 
 
 @contextmanager
-def damage_refused(file: str, study: Study) -> Iterator[None]:
+def damage_refused(file: str, where: str) -> Iterator[None]:
     """Name the remedy where a file that ships with the package cannot be read: StudyError in place of ValueError."""
     try:
         yield
     except ValueError as error:
         message = f'the installed {file} is damaged; reinstall nightune, or set start = "none"'
-        raise StudyError(str(study.path), [Problem("search.start", message)]) from error
+        raise StudyError(where, [Problem("search.start", message)]) from error
 
 
 def trainable_params(study: Study, point: Params) -> dict[str, Value]:

@@ -17,6 +17,6 @@ def prior_scores(study: Study, task: str) -> PriorMean | None:
         return None
     if study.objective.further:
         return None
-    with damage_refused("recorded_scores.json", study):
+    with damage_refused("recorded_scores.json", str(study.path)):
         recorded = read_recorded_scores()
     return prior_of(recorded, study.space, recorded_kind(task), partial(trainable_params, study))

@@ -10,11 +10,13 @@ from nightune.models.errors import InputError
 from nightune.models.recipe.params import silent_defaults
 from nightune.tasks.load_study import load_study, missing_sampler
 from nightune.tasks.program_structures import structure_of
+from nightune.tasks.recorded_start import recorded_start
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.records import optional_file, whole_records
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep
+from nightune.tasks.tracking.sweeps.profiles import read_profile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
 from nightune.tasks.tracking.trials.runs import finished_runs, read_result
 from nightune.tasks.tracking.trials.trials import read_curve
@@ -23,11 +25,13 @@ from nightune.tuning.recorded_search import (
     Mark,
     Pool,
     Recording,
+    Start,
     compare,
     default_epochs,
     fits,
     left_out,
     limits_of,
+    said_of_start,
 )
 from nightune.tuning.search.earlier import point_of
 from nightune.tuning.search.search_space import SearchSpace
@@ -114,10 +118,11 @@ def simulate_search(
     ]
 
 
-def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool:
+def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep], start: Start | None = None) -> Pool:
     """Read the trials of sweeps with their curves; continuations and points outside the question's space are counted.
 
-    A trial that a sweep reused is one recording, with the trial that it was copied from.
+    A trial that a sweep reused is one recording, with the trial that it was copied from. `start` is what `auto` begins
+    with.
     """
     trained: list[Any] = []  # runs
     copied: list[Any] = []
@@ -138,6 +143,7 @@ def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Pool
         continuations=len(results) - len(from_start),
         outside=len(from_start) - len(recordings),
         structure=structure_of(question.space),
+        start=start,
     )
 
 
@@ -149,7 +155,8 @@ def _replay(
     epochs: Sequence[int],
     seeds: int,
 ) -> Replay:
-    pool, ids = read_pool(store, question, sweeps), tuple(each.id for each in sweeps)
+    start = _start(store, question, sweeps[-1]) if "auto" in methods else None
+    pool, ids = read_pool(store, question, sweeps, start), tuple(each.id for each in sweeps)
     if len(pool.by_point) < FEWEST_TRIALS or math.isnan(pool.best):
         problem = (
             f"{len(pool.by_point)} recorded points with an objective are too few (needed: {FEWEST_TRIALS} or more)"
@@ -158,10 +165,9 @@ def _replay(
         raise InputError(", ".join(ids), f"{told}; train more trials, or name more sweeps of the study")
     fitting = [name for name in methods if fits(pool, name)]
     short = [name for name in methods if name not in fitting]
-    alone = ["auto without scores on other data and without the portfolio, whose points are not recorded"]
     limits = [
         *limits_of(pool),
-        *(alone if "auto" in fitting else []),
+        *([said_of_start(pool)] if "auto" in fitting else []),
         *([f"too few epochs for rungs: {', '.join(short)} left out"] if short else []),
     ]
     marks = sorted(epochs) or default_epochs(pool)
@@ -188,6 +194,12 @@ def _question(store: Store, sweep: Sweep) -> Question:
         raise SweepNotFoundError(f"{sweep.id}: its study is not recorded as it was; name another sweep")
     epochs, key = int(content["search"]["epochs"]), f"{question_of(content)} {sweep.data_version}"
     return Question(space, sweep.direction, sweep.metric, epochs, key)
+
+
+def _start(store: Store, question: Question, sweep: Sweep) -> Start | None:
+    """Return what `auto` begins with for the question that a sweep answers; None if its data's task is not recorded."""
+    profile = read_profile(store, sweep)
+    return None if profile is None else recorded_start(question.space, profile.task, not sweep.further, sweep.id)
 
 
 def _recordings(store: Store, question: Question, results: Iterable[TrialResult]) -> Iterator[Recording]:

@@ -32,7 +32,7 @@ from nightune.tasks.trial.interrupts import interrupts_raised
 from nightune.tasks.trial.threads import settle_threads
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
+from nightune.tuning.study.budgets import admitted_trials, finished_trainings, planned_epochs, trainings
 from nightune.tuning.study.rounds import as_settled, is_expected
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
@@ -111,8 +111,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     try:
         with interrupts_raised(), crash_log.choosing_engine():
             make = None if dataset.is_on_disk else trained_on
-            proposed = sum(each.trials for each in study.brackets if is_expected(study.search, each))
-            work = PlannedWork(study.trial_count, planned_epochs(study.search, study.brackets), proposed)
+            work = PlannedWork(*planned_work(study))
             key = check_key(_question(study, data, recipes, request) | check_setting())
             known = read_agreement(store.compiled, key)
             choice = choose_engine(request, recipes, dataset, folder, make, work, known)
@@ -121,6 +120,15 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
             return choice
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
+
+
+def planned_work(study: Study) -> tuple[int, int, int]:
+    """Return the trials and epochs of a sweep at most, and how many of the trials are proposed by what is expected."""
+    search, brackets = study.search, study.brackets
+    trials = admitted_trials(search, brackets)
+    within = ((each, max(0, trials - each.first)) for each in brackets if is_expected(search, each))
+    proposed = sum(min(each.trials, room) for each, room in within)
+    return trials, planned_epochs(search, brackets), proposed
 
 
 def _question(study: Study, data: PreparedData, recipes: Sequence["Recipe"], request: str) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from statistics import fmean, stdev
 
+import numpy as np
+
 from nightune.tuning.analysis.quantiles import student_quantile
+from nightune.tuning.search.encoding import Encoding
+from nightune.tuning.search.portfolio import Fitted
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.structures import Structure
 from nightune.tuning.simulator import Bank, Leader, Training, leaders, simulate
@@ -19,6 +24,7 @@ from nightune.vocabulary import sign_of
 
 CONFIDENCE = 0.95
 FEWEST = 2 * ROUND  # recorded trials, below which a model has no round to propose that is not all that is left
+DRAWN_WEIGHT = 1e-6  # of a param that is drawn, in the distance to a recorded point
 FIRST_RUNG, RUNGS = 3, 2  # epochs of the first rung, and how many times as long the second trains
 # By name: the keys of [search], beside `epochs`, and whether the method has rungs.
 METHODS: dict[str, tuple[dict[str, object], bool]] = {
@@ -27,7 +33,8 @@ METHODS: dict[str, tuple[dict[str, object], bool]] = {
     "tpe": ({"method": "tpe"}, False),
     "successive_halving": ({"method": "successive_halving"}, True),
     "hyperband": ({"method": "hyperband"}, True),
-    "auto": ({"method": "auto", "start": "none"}, False),  # without rungs if the epochs do not suffice
+    "auto": ({"method": "auto"}, False),  # without rungs if the epochs do not suffice
+    "auto_drawn": ({"method": "auto", "start": "none"}, False),
     "gp_rungs": ({"method": "gp", "smallest_epochs": FIRST_RUNG}, True),
 }
 
@@ -47,12 +54,20 @@ class Recording:
     is_dropped: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What begins a search with the portfolio: its configurations, by seed, and what the search's model expects."""
+
+    configurations: Callable[[int], Sequence[Fitted]]
+    prior: PriorMean | None = None
+
+
 @dataclass(frozen=True)
 class Pool:
     """The recorded trials of sweeps of one space, objective, data and number of epochs.
 
     Left out are `continuations` of other trials, and trials whose point is `outside` the space. `structure` tells which
-    points share a program.
+    points share a program. A method that begins with the portfolio has `start`, or draws without it.
     """
 
     space: SearchSpace
@@ -62,6 +77,7 @@ class Pool:
     continuations: int = 0
     outside: int = 0
     structure: Structure | None = None
+    start: Start | None = None
 
     @cached_property
     def by_point(self) -> dict[str, list[Recording]]:
@@ -98,6 +114,21 @@ class Pool:
         sign = sign_of(self.direction)
         found = (sign * self.objective(several[0].point) for several in self.by_point.values())
         return sign * min((value for value in found if math.isfinite(value)), default=math.nan)
+
+    def nearest(self, configurations: Sequence[Fitted]) -> list[Params]:
+        """Return the recorded point nearest to each configuration, none twice; fewer if no more are recorded.
+
+        A param that the configuration draws, for want of a value, decides only between points that are equally near.
+        """
+        encode = Encoding(self.space)
+        parts = [part.dimension.name for part in encode.parts]
+        left = [each[0].point for each in self.by_point.values()]
+        found: list[Params] = []
+        for each in configurations[: len(left)]:
+            weights = np.array([DRAWN_WEIGHT if name in each.drawn else 1.0 for name in parts])[encode.groups]
+            away = np.square(encode(left) - encode([each.point])) @ weights
+            found.append(left.pop(int(away.argmin())))
+        return found
 
     @property
     def trained_epochs(self) -> int:
@@ -180,6 +211,15 @@ def _of_dropped(pool: Pool) -> Iterator[str]:
         yield f"{said} would have reached in full is unknown, for methods that train them on, too; {remedy}"
 
 
+def said_of_start(pool: Pool) -> str:
+    """Say what a replay of `auto` begins with, one sentence."""
+    if pool.start is None:
+        return "auto begins with draws, as auto_drawn does: there is no portfolio, or the task is not recorded"
+    scores = "without scores on other data" if pool.start.prior is None else "with its scores on other data"
+    said = f"auto begins with the recorded points nearest to the portfolio's, {scores}"
+    return f'{said}; auto_drawn, as start = "none", with draws'
+
+
 def fits(pool: Pool, method: str) -> bool:
     """True if the trials have enough epochs for the rungs of a method."""
     return not METHODS[method][1] or pool.epochs >= RUNGS * FIRST_RUNG
@@ -188,8 +228,10 @@ def fits(pool: Pool, method: str) -> bool:
 def _run(pool: Pool, method: str, marks: Sequence[int], seed: int) -> list[tuple[Leader | None, float]]:
     """Return the leader, and the seconds spent, after each number of epochs."""
     search, spent = _section(pool, method, marks[-1]), [0.0]
+    start = pool.start if search.begins_with_portfolio else None
+    first, prior = ((), None) if start is None else (pool.nearest(start.configurations(seed)), start.prior)
     kept: list[Training] = []
-    for training in simulate(search, pool.bank, seed):
+    for training in simulate(search, pool.bank, seed, first, prior):
         kept.append(training)
         spent.append(spent[-1] + training.end - training.begin)
         if spent[-1] >= marks[-1]:

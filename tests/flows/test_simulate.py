@@ -37,7 +37,7 @@ def test_methods_are_replayed_on_the_trials_of_a_study_or_a_sweep(tuned: Tuned) 
     best = min(each.objective for each in tuned.report.results)
     assert replay["best"] == pytest.approx(best)
     assert list(replay["methods"]) == ["random", "successive_halving", "gp", "gp_rungs", "auto"]
-    assert any("auto without" in limit and "portfolio" in limit and "scores" in limit for limit in replay["limits"])
+    assert any("auto begins" in limit and "portfolio" in limit and "scores" in limit for limit in replay["limits"])
     for name in ("random", "gp"):
         first, whole = replay["methods"][name]
         assert (first["epochs"], whole["epochs"]) == (12, 36)

@@ -1,20 +1,24 @@
 """The trials that are replayed: each once, whatever a later sweep reused of them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from nightune.models.errors import InputError
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.recorded_start import recorded_start
 from nightune.tasks.simulate_search import Question, read_pool, simulate_search
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import copy_as_reused
+from nightune.tuning.errors import StudyError
 from nightune.tuning.recorded_search import left_out
-from nightune.tuning.search.domains import Choice
+from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Parent, Status, Trial, TrialResult
+from nightune.vocabulary import ARCHITECTURE
 from tests.tasks.conftest import SmallStudy, result_of
 
 SPACE = SearchSpace((Dimension("optimizer", Choice(("sgd", "adam"))),))
@@ -64,3 +68,34 @@ def test_what_cannot_be_replayed_is_counted(store: Store, sweep: Sweep, data: Pr
 def test_a_population_is_refused_with_the_reason(store: Store) -> None:
     with pytest.raises(InputError, match="do not branch"):
         simulate_search(store, [], ["random", "pbt"], [], 1)
+
+
+def test_a_replay_begins_with_the_portfolio_and_scores_of_its_space_even_of_a_function_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = SearchSpace(
+        (
+            Dimension(ARCHITECTURE, Choice(("gone.py:build",))),
+            Dimension("model.width", Range(8, 64, "log", integer=True)),
+            Dimension("optimizer", Choice(("sgd", "adam"))),
+            Dimension("learning_rate.peak", Range(1e-4, 0.1, "log")),
+        )
+    )
+    start = recorded_start(space, "regression", True, "flowers-0")
+    assert start is not None
+    assert start.prior is not None
+    first, again = start.configurations(0), start.configurations(0)
+    assert len(first) == 8
+    assert first == again != start.configurations(1)  # widths are drawn
+    assert all({"model.width", "optimizer", "learning_rate.peak"} <= set(each.point) for each in first)
+    for several, task in ((False, "regression"), (True, "multiclass")):
+        other = recorded_start(space, task, several, "flowers-0")
+        assert other is not None
+        assert (other.prior is None) is not several
+    damaged = tmp_path / "portfolio.json"
+    damaged.write_text("{")
+    monkeypatch.setattr("nightune.tuning.search.portfolio.FILE", damaged)
+    with pytest.raises(StudyError, match=r"flowers-0.*\n*.*reinstall"):
+        recorded_start(space, "regression", True, "flowers-0")
+    damaged.unlink()
+    assert recorded_start(space, "regression", True, "flowers-0") is None

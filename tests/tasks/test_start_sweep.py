@@ -12,7 +12,7 @@ from nightune.tasks import start_sweep as module
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.start_sweep import select_engine, start_sweep
+from nightune.tasks.start_sweep import planned_work, select_engine, start_sweep
 from nightune.tasks.tracking.store import engine_checks, names
 from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreement, read_agreement
 from nightune.tasks.tracking.store.records import DamagedRecordError
@@ -209,3 +209,13 @@ def test_only_agreement_is_kept_and_the_oldest_checks_make_room(
     (tmp_path / "checks" / f"{keys[0]}.json").write_bytes((tmp_path / "checks" / f"{keys[1]}.json").read_bytes())
     assert read_agreement(tmp_path, keys[0]) == ""
     keep_agreement(tmp_path / "checks" / f"{keys[0]}.json", keys[1], "no folder")
+
+
+def test_engines_are_weighed_by_the_trials_that_all_epochs_admit(small_study: Path) -> None:
+    text = small_study.read_text().replace('method = "random"', 'method = "gp"')
+    small_study.write_text(text.replace("trials = 4", "total_epochs = 26"))
+    study = load_study(small_study)
+    assert study.trial_count == 1000
+    assert planned_work(study) == (13, 26, 0)  # of two epochs each, all in the first round
+    longer = study.model_copy(update={"search": study.search.model_copy(update={"total_epochs": 80})})
+    assert planned_work(longer) == (40, 80, 24)

@@ -13,7 +13,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.rung_agreement import LEAST_COMPARED, rank_correlation, unreliable_rungs
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank, Training, simulate
-from nightune.tuning.study.budgets import planned_epochs
+from nightune.tuning.study.budgets import admitted_trials, planned_epochs
 from nightune.tuning.study.rounds import as_settled, settled
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Rung
@@ -78,6 +78,15 @@ def test_a_round_begins_with_the_first_reliable_rung_and_keeps_its_trials(read: 
     )
     gp = read(study_text(SPACE, search=AUTO.replace("auto", "gp") + "\nsmallest_epochs = 3"))
     assert settled(gp.search, gp.brackets[1], bad) == gp.brackets[1]
+
+
+@pytest.mark.parametrize(("total", "trials"), [(12, 4), (47, 8), (60, 12), (144, 24), (168, 32), (5000, 840)])
+def test_all_epochs_admit_so_many_trials_in_rounds_of_their_planned_rungs(read: Read, total: int, trials: int) -> None:
+    """The first round costs 48 epochs, 24 of them at its first rung, and each later one 96, of which 48."""
+    study = read(study_text(SPACE, search=f"epochs = 12\ntotal_epochs = {total}"))
+    assert admitted_trials(study.search, study.brackets) == trials
+    counted = read(study_text(SPACE, search=AUTO))
+    assert admitted_trials(counted.search, counted.brackets) == 48
 
 
 def test_auto_has_rungs_where_its_epochs_suffice_and_begins_with_the_portfolio(read: Read) -> None:

@@ -16,6 +16,7 @@ from nightune.tuning.search.new_points import Point
 from nightune.tuning.search.observations import Observation, comparable, observed
 from nightune.tuning.search.samplers import random
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
+from nightune.tuning.search.surrogate import fitted
 from nightune.tuning.trial import Status, Trial, Value
 from tests.tuning.conftest import result
 from tests.tuning.test_samplers import spaces
@@ -55,6 +56,16 @@ def seen(points: Sequence[dict[str, Value]], losses: Sequence[float]) -> list[Ob
 def first_round(count: int = 16) -> list[Observation]:
     points = random(SPACE, count, [], (3, 0))
     return seen(points, [loss(point) for point in points])
+
+
+def test_what_a_round_was_proposed_by_is_not_fitted_again_for_what_it_expects() -> None:
+    encode, points = Encoding(SPACE), random(SPACE, 8, [], (3, 0))
+    rows, losses = encode(points), scores(np.array(list(map(loss, points))))
+    first = fitted(rows, losses, encode.groups)
+    assert fitted(encode(points), losses.copy(), encode.groups) is first
+    losses[0] += 0.5
+    other = fitted(rows, losses, encode.groups)
+    assert not np.array_equal(other.mean(rows), first.mean(rows))
 
 
 def test_points_are_a_function_of_the_arguments_and_fewer_are_the_first_of_more() -> None:

@@ -3,18 +3,23 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nightune.tuning.recorded_search import (
     METHODS,
     Pool,
     Recording,
+    Start,
     compare,
     default_epochs,
     fits,
     limits_of,
+    said_of_start,
 )
-from nightune.tuning.search.domains import Range
+from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.portfolio import Fitted
+from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import simulate
 from nightune.tuning.study.search_section import SearchSection
@@ -66,6 +71,34 @@ def test_a_model_finds_the_best_before_chance_does() -> None:
     assert compare(POOL, "gp", [256], seeds=6) == [modelled]
 
 
+def test_auto_begins_with_the_recorded_points_nearest_to_the_portfolio_and_auto_drawn_with_draws() -> None:
+    best = Fitted({"rate": 0.55, "width": 0.05})  # nearest to the rate 4/7 and the width 0
+    begun = replace(POOL, start=Start(lambda seed: [best]))
+    assert compare(begun, "auto", [8], seeds=4)[0].hits == 1.0
+    for method in ("auto_drawn", "gp"):
+        assert compare(begun, method, [8, 64], 4) == compare(POOL, method, [8, 64], 4)
+    assert "without scores" in said_of_start(begun)
+    assert "draws" in said_of_start(POOL)
+
+
+def test_a_replay_expects_the_scores_that_its_start_has() -> None:
+    points = [{"rate": 0.5 + place / 200, "width": place / 40} for place in range(40)]
+    expects = PriorMean(SPACE, points, np.linspace(-2, 2, 40))
+    begun = replace(POOL, start=Start(lambda seed: [], expects))
+    with_scores, without = (compare(each, "auto", [56], 6)[0] for each in (begun, POOL))
+    assert with_scores.regret < without.regret
+    assert "with its scores" in said_of_start(begun)
+
+
+def test_the_nearest_recorded_points_come_once_and_drawn_params_decide_only_between_equals() -> None:
+    space = SearchSpace((Dimension("kind", Choice(("a", "b"))), Dimension("rate", Range(0.0, 1.0))))
+    recorded = [{"kind": kind, "rate": rate} for kind in "ab" for rate in (0.2, 0.8)]
+    pool = Pool(space, "minimize", 1, tuple(Recording(point, (1.0,), 1.0, True) for point in recorded))
+    drawn = Fitted({"kind": "a", "rate": 0.75}, drawn=("kind",))
+    assert pool.nearest([drawn, drawn, drawn]) == [recorded[1], recorded[3], recorded[0]]
+    assert pool.nearest([Fitted({"kind": "b", "rate": 0.75})] * 9) == [recorded[place] for place in (3, 2, 1, 0)]
+
+
 def test_halving_gets_as_many_trials_as_the_epochs_allow() -> None:
     first, second = compare(POOL, "successive_halving", [32, 128], seeds=4)
     assert second.regret <= first.regret
@@ -99,4 +132,4 @@ def test_the_limits_name_few_trials_and_curves_that_end_early() -> None:
     assert first.startswith("no fair comparison: 1 of")
     assert 'method = "random"' in first
     short = Pool(SPACE, "minimize", 3, few.recordings)
-    assert [name for name in METHODS if fits(short, name)] == ["random", "gp", "tpe", "auto"]
+    assert [name for name in METHODS if fits(short, name)] == ["random", "gp", "tpe", "auto", "auto_drawn"]

@@ -1,6 +1,7 @@
 """A Gaussian process of the objective: scikit-learn's, with lengths shared by columns and priors on its settings."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -45,8 +46,33 @@ def fitted(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Surrogat
     """Fit a Gaussian process with a Matérn 5/2 kernel to scores of mean 0 and variance 1.
 
     `rows` are (points, columns); columns of one of the `groups` share a length. Lengths, signal and noise are those of
-    the largest posterior density, fitted to the first `LIMIT_FITTED` rows.
+    the largest posterior density, fitted to the first `LIMIT_FITTED` rows. The last one is kept: what proposes a round
+    is also asked what it expects of it.
     """
+    return _fitted(_Rows(rows, scores, groups))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What a process is fitted to; equal if all numbers are."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray
+
+    @cached_property
+    def _identity(self) -> tuple[object, ...]:
+        return self.rows.shape, self.rows.tobytes(), self.scores.tobytes(), self.groups.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Rows) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+
+@lru_cache(maxsize=1)
+def _fitted(given: _Rows) -> Surrogate:
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.gaussian_process import GaussianProcessRegressor  # noqa: PLC0415 - takes half a second
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel  # noqa: PLC0415
@@ -54,6 +80,7 @@ def fitted(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Surrogat
     def regressor(kernel: Any, optimizer: Any) -> Any:
         return GaussianProcessRegressor(kernel, alpha=1e-6, optimizer=optimizer)
 
+    rows, scores, groups = given.rows, given.scores, given.groups
     lengths = np.full(rows.shape[1], np.exp(_length_mean(groups)))
     start = ConstantKernel(1.0, SIGNAL) * Matern(lengths, LENGTH, nu=2.5) + WhiteKernel(0.1, NOISE)
     few = slice(None, LIMIT_FITTED)

@@ -104,6 +104,22 @@ def planned_epochs(search: SearchSection, brackets: Iterable[Bracket]) -> int:
     return min(most, search.total_epochs or most)
 
 
+def admitted_trials(search: SearchSection, brackets: Iterable[Bracket]) -> int:
+    """Return how many trials all epochs of a search admit, without early stopping, in rounds of their planned rungs.
+
+    All trials without `total_epochs`: how many the hours admit is not known before the first.
+    """
+    planned = list(brackets)
+    if search.total_epochs is None:
+        return trial_count(planned)
+    left, admitted = search.total_epochs, 0
+    for bracket in planned:
+        if (cost := largest_cost_epochs([bracket])) > left:
+            return admitted + min(bracket.trials, left // bracket.rungs[0].epochs)
+        left, admitted = left - cost, admitted + bracket.trials
+    return admitted
+
+
 def trainings(brackets: Iterable[Bracket]) -> int:
     """Return the number of trainings, one per trial and rung, without early stopping."""
     return sum(rung.trials for bracket in brackets for rung in bracket.rungs)
