@@ -17,6 +17,7 @@ from nightune.models.techniques.keys import Key
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.tasks.changed_models import changed_model_problems
+from nightune.tasks.measured_heads import refuse_measures
 from nightune.tasks.prepare_data import weighted_options
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening, searched_options
@@ -36,8 +37,6 @@ from nightune.vocabulary import (
     CHANGES,
     DEFAULT_ARCHITECTURE,
     MODEL_PREFIX,
-    VALIDATION_PREFIX,
-    plain_metric,
     shown,
 )
 
@@ -119,7 +118,8 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
         findings += [] if found else said
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
-    _refuse_several_losses(builder)
+    heads = [(builder.architectures[key], build.head) for key, build in builder.built.items() if build.head is not None]
+    refuse_measures(study, dataset, heads)
     return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads, builder.sizes)
 
 
@@ -205,35 +205,6 @@ def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> Inp
         return contradiction(read_recipe(resolve(point, known)), head)
     except ValueError:
         return None
-
-
-def _refuse_several_losses(builder: _Builder) -> None:
-    """Values of different losses cannot be compared."""
-    study = builder.study
-    for metric in study.objective.named:
-        if plain_metric(metric) == "val_loss":
-            _refuse_losses_of(builder, metric)
-
-
-def _refuse_losses_of(builder: _Builder, metric: str) -> None:
-    study = builder.study
-    heads = [_ranked(build.head, metric) for build in builder.built.values() if build.head is not None]
-    losses = {(head.loss_name, len(head.quantiles)) for head in heads}
-    # The same name may stand for several losses: its settings, or a user's function with a searched parameter.
-    values = {(head.loss_name, head.is_logits, head.values) for head in heads}
-    alike = {(name, is_logits) for name, is_logits, _ in values}
-    if len(losses) > 1 or len(values) > len(alike):
-        names = " and ".join(dict.fromkeys(head.loss_name for head in heads))
-        settings = "" if len(losses) > 1 else " with different settings"
-        problem = f"{metric} cannot rank trials of different losses ({names}{settings})"
-        remedy = "rank by another metric, or set one loss"
-        raise StudyError(str(study.path), [Problem(study.objective.key, f"{problem}; {remedy}")])
-
-
-def _ranked(head: "Head", metric: str) -> "Head":
-    """Return the head whose loss a metric is: of several heads the sum for `val_loss`, or the one that it names."""
-    parts = getattr(head, "parts", ())
-    return next((each.head for each in parts if metric == f"{VALIDATION_PREFIX}{each.data.name}_loss"), head)
 
 
 def architectures(study: Study) -> list[str]:

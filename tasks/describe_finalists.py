@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MOST_MODELS = 3  # of a finalist
 MOST_HEADS = 8
 SEVERAL_AXES = "targets of several axes have no classes or quantities of a row"
+NO_QUANTITIES = "outputs are parameters of the loss, and no quantities of the target"
 
 logger = logging.getLogger("nightune")
 
@@ -219,6 +220,8 @@ def _summary(
 
     if isinstance(dataset.output_size, tuple):
         return HeadSummary(why=SEVERAL_AXES)
+    if head.parameters:
+        return HeadSummary(why=NO_QUANTITIES)
     found = held_out_answers(outputs, dataset, head, rows, threshold)
     kind = {"regression": "quantities", "multilabel": "labels"}.get(dataset.task, "classes")
     answers = Answers(

@@ -8,6 +8,7 @@ import numpy as np
 
 from nightune.models.serving.columns import USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, equal_arrays
+from nightune.models.techniques.losses import HAS_PARAMETERS
 from nightune.tasks.tracking.registry.model_folder import parts_of
 from nightune.tuning.analysis.metric_gain import Side, compare_sides
 from nightune.tuning.analysis.paired_gain import Gain, Losses
@@ -86,9 +87,17 @@ def check_schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
     if candidate.get("quantiles") != champion.get("quantiles"):
         before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
         problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")
-    problems += _lost_names(candidate, champion)
+    problems += _other_parameters(candidate, champion) or _lost_names(candidate, champion)
     text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
     return Guard("schema", not problems, text)
+
+
+def _other_parameters(candidate: dict[str, Any], champion: dict[str, Any]) -> list[str]:
+    """Return how predictions differ if one of two versions answers parameters of a loss."""
+    names = [
+        each["outputs"] if each.get(HAS_PARAMETERS) else "quantities of the target" for each in (champion, candidate)
+    ]
+    return [] if names[0] == names[1] else ["predictions were {}, but are {} now".format(*names)]
 
 
 def _other_heads(candidate: dict[str, Any], champion: dict[str, Any]) -> Iterator[str]:

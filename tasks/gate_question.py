@@ -148,7 +148,7 @@ class Question:
         if self.is_row_mean:
             return Side(losses)
         if self.own:
-            return Side(losses, (own_trivial_metric(self.own, self.dataset, self.truth),), self.cost)
+            return Side(losses, (own_trivial_metric(self.own, self.dataset, self.truth, self.measure),), self.cost)
         return Side(losses, (trivial_metric(self.dataset, self.truth, self.objective),), self.cost)
 
     def undefined(self) -> list[Guard]:

@@ -11,6 +11,8 @@ from nightune.models.errors import InputError
 from nightune.models.networks.class_scores import has_zero
 from nightune.models.networks.own_metrics import OwnMetric, answers_of, some_rows
 from nightune.models.serving.predictor import in_units
+from nightune.models.techniques.losses import PARAMETERS
+from nightune.models.user_code import is_reference
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.objective import Further
 from nightune.tuning.study.sections import OF_MODEL
@@ -46,7 +48,16 @@ def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
     problems = [Problem(key, message) for key, name in named for message in _of_data(name, dataset)]
     problems += [Problem(key, message) for key, name in named for message in _quantile_problems(name, study, dataset)]
     of_head = list(_head_problems(study, dataset))
-    return [*problems, *of_head, *([] if of_head else _own_problems(study, _measured_head(study, dataset)))]
+    known = not (of_head or _has_own_outputs(study, dataset))
+    return [*problems, *of_head, *(_own_problems(study, _measured_head(study, dataset)) if known else [])]
+
+
+def _has_own_outputs(study: Study, dataset: "Dataset") -> bool:
+    """Return whether models may have outputs that only a loss of the user reads: their number is known once built."""
+    if dataset.task != "regression" or dataset.heads:
+        return False
+    losses = study.space.options("training.loss")
+    return PARAMETERS in study.space.options("training.outputs") or any(is_reference(str(each)) for each in losses)
 
 
 def own_metrics(study: Study) -> list[tuple[str, OwnMetric]]:

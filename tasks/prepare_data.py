@@ -110,7 +110,7 @@ def _unknown_classes(study: Study, dataset: Dataset) -> list[Problem]:
 
 
 def _batches_above(study: Study, dataset: Dataset) -> list[Problem]:
-    """List the batch sizes of the study that exceed the training examples, with folds those of any (rule C11)."""
+    """List the batch sizes of the study that exceed the training examples, with folds those of any."""
     problems = []
     examples = min(len(each.train) for each in dataset.folds or (dataset,))
     of_fold = " of the smallest fold" if dataset.folds else ""
@@ -118,9 +118,8 @@ def _batches_above(study: Study, dataset: Dataset) -> list[Problem]:
         if name in study.space.by_name:
             largest = _largest(study.space.by_name[name].domain)
             if largest > examples:
-                problems.append(
-                    Problem(name, f"{largest} is above the {examples} training examples{of_fold} (rule C11)")
-                )
+                problem = f"{largest} is above the {examples} training examples{of_fold}"
+                problems.append(Problem(name, f"{problem}; use at most {examples}"))
     return problems
 
 

@@ -54,11 +54,15 @@ def write_report(setting: Setting) -> SweepReport:
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
-    """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin alike."""
+    """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin alike.
+
+    As in the report, a trial that diverged or failed after the rung at which they are compared is left out.
+    """
     study = setting.study
     known = setting.known or KnownTrials(setting.store, setting.sweep)
-    trained = {each.trial.number for each in known.results()}
-    epochs, numbers = most_that_begin_alike(as_settled(study.brackets, dict(setting.sweep.first_rungs)), trained)
-    results = [each for each in known.results_at(epochs).values() if each.trial.number in numbers]
+    ended = {each.trial.number: each.is_ranked for each in known.results()}
+    epochs, numbers = most_that_begin_alike(as_settled(study.brackets, dict(setting.sweep.first_rungs)), ended)
+    compared = {number for number in numbers if ended[number]}
+    results = [each for each in known.results_at(epochs).values() if each.trial.number in compared]
     found = what_mattered(study.space, results, setting.sweep.direction, study.seed)
     return replace(found, epochs=epochs) if 0 < epochs < study.search.epochs else found

@@ -67,6 +67,29 @@ def test_the_task_is_settled_as_the_page_says(tmp_path: Path, changes: dict[str,
     assert trained_task(edited(tmp_path / "tags.toml", changes)) == task
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        (
+            {'"survival.py:concordance"\ndirection = "maximize"': '"val_rmse"'},
+            "val_rmse compares .* parameters .*val_loss",
+        ),
+        ({"source": "scale_target = true\nsource"}, "data.scale_target: true, .* remove it"),
+        ({'loss = "survival.py:exponential"': 'loss = "mae"'}, r"the data needs \(None, 2\); .* loss = "),
+    ],
+)
+def test_outputs_that_only_a_loss_of_the_user_reads_are_built(
+    tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    study = load_study(changed(tmp_path, "The loss", "survival.toml", changes))
+    if words:
+        with pytest.raises(StudyError, match=words):
+            build_models(study, read_dataset(study))
+    else:
+        assert "1 output for 2 targets" in build_models(study, read_dataset(study)).heads["survival.py:build"]
+
+
 def changed(tmp_path: Path, section: str, name: str, changes: dict[str, str], added: str = "") -> Path:
     """Write the examples of a section, and replace parts of its study."""
     write_examples(section, tmp_path)

@@ -176,7 +176,7 @@ def _quantity_findings(values: np.ndarray) -> list[str]:
     bits = [int(column) for column in candidates if _has_only(values[:, column], lows[column], highs[column])]
     if not bits:
         return []
-    return [f"target: of {values.shape[1]} quantities {listed(bits)} of 0 and 1 only; all are trained by squared error"]
+    return [f"target: of {values.shape[1]} quantities {listed(bits)} of 0 and 1 only; all are trained as numbers"]
 
 
 def listed(columns: Sequence[object]) -> str:

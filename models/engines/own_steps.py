@@ -60,6 +60,8 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
         remedy = "update by self.optimizer.apply(gradients, self.trainable_variables)"
         raise InputError(ARCHITECTURE, f"the model's {own[0]} does not use self.optimizer, the study's; {remedy}")
     for key, remedy, without in _plainer(recipe, dataset):
+        if key == "training.loss" and engine.head(recipe).parameters:
+            continue  # which no other loss reads
         plain = _trained(engine, without, part, folder, own)
         if all(np.array_equal(one, other) for one, other in zip(outcome.weights, plain.weights, strict=True)):
             raise InputError(key, f"it has no effect on the model's own {' and '.join(own)}; {remedy}")

@@ -128,11 +128,14 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     seed: int,
     training_inputs: Any = None,
     vocabulary_sizes: Mapping[str, int] = NO_VOCABULARIES,
+    quantity_loss: str = "",
 ) -> Any:
     """Return a new Keras model with initial weights by the seed; what it was compiled with is left to the caller.
 
     `training_inputs` are those of the training split, for a function with this parameter, and `vocabulary_sizes` the
-    numbers of different indices or codes of a table's columns of texts and codes.
+    numbers of different indices or codes of a table's columns of texts and codes. `quantity_loss` is the loss that the
+    study states for quantities in a row: with a user's own, or `auto` and one that the function compiled, the model may
+    have another number of outputs.
 
     Seeds that the function fixes are replaced by seeds that follow the given one (own_seeds.py).
     InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:
@@ -163,7 +166,7 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
         line, held = users_line(error, code), _held(input_shape, output_size)
         raised = f"{cause_of(error)}{f' ({line})' if line else ''}{held}{eager_remedy(error)}"
         raise InputError(KEY, f"{architecture} raised {raised}") from error
-    refuse_other_model(architecture, model, shape, output_size)
+    refuse_other_model(architecture, model, shape, output_size, quantity_loss)
     refuse_unused_methods(model)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model

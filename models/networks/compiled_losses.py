@@ -12,6 +12,7 @@ from nightune.models.library_internals.models import compiled_loss, is_defined_b
 from nightune.models.networks.losses import (
     INDICES,
     ONE_HOT,
+    OWN_LOSS,
     SAME,
     SHARES_LOSS,
     ExampleLoss,
@@ -48,9 +49,7 @@ def compiled(
 
     With `has_shares` quantities are shares of classes, which may have a cross-entropy.
     """
-    given, weights = compiled_loss(model)
-    while isinstance(given, list | tuple | dict) and len(given) == 1 and "class_name" not in given:
-        (given,) = given.values() if isinstance(given, dict) else given
+    given, weights = _given(model)
     if given is None:
         return None
     if weights is not None:
@@ -71,6 +70,21 @@ def compiled(
     if has_shares and name == SHARES_LOSS:
         return _of_shares(loss)
     return _of_keras(loss, name, kind, is_one_hot) if name else _of_a_user(loss, kind, folder, is_one_hot)
+
+
+def has_own_loss(model: keras.Model) -> bool:
+    """Return whether a model was compiled with one loss, and this is a user's."""
+    given, _ = _given(model)
+    is_one = not isinstance(given, list | tuple | str) and (not isinstance(given, dict) or "class_name" in given)
+    return given is not None and is_one and not keras_name(losses.get(given))
+
+
+def _given(model: keras.Model) -> tuple[Any, Any]:
+    """Return the loss that a model was compiled with, also one in a list or a dictionary, and the weights of losses."""
+    given, weights = compiled_loss(model)
+    while isinstance(given, list | tuple | dict) and len(given) == 1 and "class_name" not in given:
+        (given,) = given.values() if isinstance(given, dict) else given
+    return given, weights
 
 
 def _of_positions(loss: Any, name: str) -> TrainedLoss:
@@ -102,7 +116,7 @@ def _of_shares(loss: Any) -> TrainedLoss:
 def _of_a_user(loss: Any, kind: str, folder: Path, is_one_hot: bool) -> TrainedLoss:
     shown = getattr(loss, "__name__", type(loss).__name__)
     function = located(loss.call if isinstance(loss, losses.Loss) else loss, shown, ARCHITECTURE, folder)
-    own = ExampleLoss("own_loss", function, own_form(kind, is_one_hot))
+    own = ExampleLoss(OWN_LOSS, function, own_form(kind, is_one_hot))
     return TrainedLoss(shown, _COMPILED, own, key=ARCHITECTURE, place=place_of(loss))
 
 

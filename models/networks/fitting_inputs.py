@@ -101,7 +101,10 @@ def refuse_other_outputs(architecture: str, shape: Shape, wanted: tuple[int, ...
     if len(plain) != len(plainly) or any(have not in (None, want) for have, want in zip(plain, plainly, strict=True)):
         expected = f"(None, {', '.join(map(str, wanted))})"
         problem = f"{architecture} returned a model with outputs {(None, *shape)}; the data needs {expected}"
-        raise InputError(KEY, f"{problem}, the shape of its targets")
+        remedy = (
+            "end in layers that give it, or for a loss of your own with other outputs return targets (rows, numbers)"
+        )
+        raise InputError(KEY, f"{problem}, the shape of its targets; {remedy}")
 
 
 def shown_inputs(shape: ShapeTree) -> str:

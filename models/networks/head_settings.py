@@ -29,6 +29,11 @@ def output_size(stated: TrainingSettings, task: str, size: OutputSize) -> Output
     return len(training.quantiles)
 
 
+def quantity_loss(stated: TrainingSettings, task: str, size: OutputSize) -> str:
+    """Return the loss that a study states for quantities in a row, `auto` for none; empty for all other targets."""
+    return settings_of_one(stated).loss if task == "regression" and isinstance(size, int) else ""
+
+
 def _own_size(training: HeadSettings, name: str, size: int | tuple[int, ...]) -> int | tuple[int, ...]:
     if training.quantiles is None:
         return size

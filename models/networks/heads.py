@@ -38,6 +38,7 @@ from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
+from nightune.models.networks.own_outputs import because_of, described_parameters, refuse_unread, typical_outputs
 from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_unsuited_positions
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.unsuited_losses import refuse_unsuited
@@ -46,6 +47,7 @@ from nightune.models.techniques.losses import (
     AUTO,
     CLASS_LOSSES,
     MORE_OUTPUTS,
+    PARAMETERS,
     QUANTITY_LOSSES,
     HeadSettings,
     TrainingSettings,
@@ -66,7 +68,8 @@ class Head:
     "positions" (a class at each).
     `loss` is None for the default of the kind: squared error or cross-entropy. `because` says how outputs were read.
     With `is_one_hot` a user's own loss of classes reads them one-hot, as the data holds them. `shape` is that of an
-    example's outputs if they have several axes.
+    example's outputs if they have several axes. `parameters` are not empty where only a loss of the user reads outputs:
+    their means before training.
     """
 
     kind: str
@@ -78,10 +81,13 @@ class Head:
     is_one_hot: bool = False
     values: tuple[str, ...] = ()  # of a loss other than the default, at fixed outputs: equal for equal losses
     shape: tuple[int, ...] = ()
+    parameters: tuple[float, ...] = ()
 
     @property
     def meaning(self) -> str:
         """The meaning of outputs in one word."""
+        if self.parameters:
+            return PARAMETERS
         return "quantities" if self.kind == "quantities" else (LOGITS if self.is_logits else PROBABILITIES)
 
     @property
@@ -112,7 +118,7 @@ class Head:
         levels = list(self.quantiles)
         quantiles = {"quantiles": levels, "output_size": len(levels)} if levels else {}
         loss = {"loss": self.loss_name} if self.loss and self.loss.example_loss else {}
-        return {"is_logits": self.is_logits, **loss, **quantiles}
+        return {"is_logits": self.is_logits, **loss, **quantiles, **described_parameters(len(self.parameters))}
 
     @property
     def problem_of_smoothing(self) -> InputError | None:
@@ -182,15 +188,16 @@ class Head:
         """Return the task's metrics and the named ones; `loss` is the mean training loss, not smoothed or penalized.
 
         Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss` and the named
-        pinball losses. With `weights` of rows, (examples,), means are by their sum.
+        pinball losses. With `weights` of rows, (examples,), means are by their sum. Parameters have no metric but the
+        loss and a user's own.
         """
         outputs = outputs.reshape(len(outputs), -1)
         if self.kind == POSITIONS:
             return metrics_of_positions(outputs, targets, self.is_logits, weights, named)
-        predicted = self.points(outputs)
-        if weights is None:
+        predicted, values = self.points(outputs), dict[str, float]()
+        if weights is None and not self.parameters:
             values = metrics(task, predicted, targets, self.is_logits)
-        else:
+        elif weights is not None and not self.parameters:
             values = metrics_by_weight(task, predicted, targets, self.is_logits, weights)
         if self.loss and self.loss.example_loss:
             is_finite = bool(np.isfinite(outputs).all())
@@ -251,14 +258,18 @@ def _quantities(
     """The head of a regression: outputs that can reach the targets, with a loss that suits their scale."""
     size = int(np.prod(settled_shape(model, rows)))
     wanted = len(training.quantiles) if training.quantiles else rows.output_count
+    is_of_shares = rows.has_shares and training.loss == "crossentropy"
+    loss = loss_of_shares() if is_of_shares else _stated_loss(training, "quantities", False, folder) or given
+    if training.outputs == PARAMETERS or (size != wanted and training.outputs == AUTO and loss and loss.is_own):
+        refuse_unread(loss, rows)
+        because = because_of(training.outputs, size, wanted)
+        return Head("quantities", False, loss, because=because, parameters=typical_outputs(model, rows))
     if size != wanted:
         kind = "quantiles" if training.quantiles else "quantities"
         hint = f"; {MORE_OUTPUTS}" if training.quantiles is None and rows.output_size == 1 else ""
         raise _refusal(f"has {size} outputs for {wanted} {kind}{hint}")
     if training.outputs not in (AUTO, "quantities"):
         raise InputError(KEY, f"{training.outputs!r}, but outputs of a regression are quantities; remove the key")
-    is_of_shares = rows.has_shares and training.loss == "crossentropy"
-    loss = loss_of_shares() if is_of_shares else _stated_loss(training, "quantities", False, folder) or given
     if loss:
         refuse_unsuited(loss, model, rows)
     because = refuse_unreachable(model, rows.inputs, rows.target_range, rows.is_scaled, training.outputs)

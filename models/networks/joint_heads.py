@@ -244,6 +244,9 @@ def _read_part(
         head = heads.read_head(view, own, training.of_name(name), folder)
     except InputError as error:
         raise InputError(error.key, f"head {name!r}: {of_head(error.message, name)}") from error
+    if head.parameters:
+        remedy = "return one array as the target, from which the loss takes its columns"
+        raise InputError("training.outputs", f"head {name!r}: parameters of a loss are those of one target; {remedy}")
     return replace(head, remarks=tuple(each for each in head.remarks if is_of_loss(each)))
 
 

@@ -21,7 +21,8 @@ from nightune.models.serving.predictor import Predictor
 def measure_of_objective(objective: str, dataset: Dataset, head: Head) -> Measure:
     """Return the loss of a row for an objective, of several heads for that of one of them or for their sum."""
     if not isinstance(head, JointHead):
-        return measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset))
+        trained = TrainedMeasure.of(head, dataset)
+        return trained if trained is not None and head.parameters else measure_of(objective, dataset.task, trained)
     found = metric_of_head(objective, dataset.heads)
     if found is None:
         return JointMeasure.of(head, dataset)

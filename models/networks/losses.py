@@ -18,9 +18,14 @@ from nightune.models.techniques.losses import SIGNED_LOSSES
 from nightune.models.user_code import load_loss_function
 
 KEY = "training.loss"
+OF_A_ROW = (
+    ": for survival, write the likelihood of a row under a distribution, or in intervals of time, instead of a "
+    "partial likelihood"
+)
 ROWS_AT_ONCE = 2**16
 SAME, ONE_HOT, INDICES = "same", "one-hot", "indices"  # the form of the targets that a loss reads
 SHARES_LOSS = "categorical_crossentropy"  # of targets that are shares of classes
+OWN_LOSS = "own_loss"  # the name of any function of the user
 FOCAL_GAMMA = 2.0  # Lin et al., 2017
 Shape = tuple[int, ...]
 NEEDS_UNITS = (*SIGNED_LOSSES, "kl_divergence", "mean_squared_logarithmic_error", "mean_absolute_percentage_error")
@@ -96,6 +101,11 @@ class TrainedLoss:
     place: str = ""  # line and file of a user's own function, for messages
 
     @property
+    def is_own(self) -> bool:
+        """True if it is a function of the user, who knows how many outputs it reads."""
+        return self.example_loss is not None and self.example_loss.name == OWN_LOSS
+
+    @property
     def needs_units(self) -> bool:
         """True if targets that are shifted and scaled make no sense for it."""
         return self.name in NEEDS_UNITS
@@ -160,7 +170,7 @@ def own_loss(reference: str, kind: str, folder: Path, is_one_hot: bool = False) 
     function = load_loss_function(reference, folder)
     file = (folder / reference.rpartition(":")[0]).resolve()
     called = located(function, reference.rpartition(":")[2], KEY, file.parent)
-    loss = ExampleLoss("own_loss", called, own_form(kind, is_one_hot))
+    loss = ExampleLoss(OWN_LOSS, called, own_form(kind, is_one_hot))
     return TrainedLoss(reference, f"{KEY} of the study", loss, place=place_of(function))
 
 
@@ -211,7 +221,7 @@ def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndar
     alone = np.concatenate([loss.rows(outputs[span], targets[span]) for span in spans])
     if not np.allclose(alone, rows[: len(alone)], rtol=1e-4, atol=1e-5):
         problem = "has another value for an example in another batch; it must read each example on its own"
-        raise InputError(loss.key, f"the loss {loss.name} {problem}{where}")
+        raise InputError(loss.key, f"the loss {loss.name} {problem}{where}{OF_A_ROW}")
 
 
 def refuse_other_numbers(loss: TrainedLoss, classes: Sequence[Any]) -> None:

@@ -88,6 +88,8 @@ class Named:
             own[self.own.name] = self.own.value(
                 *answers_of(task, outputs, targets, is_logits, self.description), weights
             )
+        if not self.metrics:
+            return own
         outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
         if task == "regression":
             targets = targets.astype(np.float64).reshape(outputs.shape)

@@ -20,11 +20,14 @@ from nightune.models.networks.own_metrics import (
 )
 from nightune.models.networks.positions import shares_of_positions
 from nightune.models.networks.row_answers import classes_of
+from nightune.models.networks.row_losses import Measure
 from nightune.models.networks.row_positions import codes_at_positions
+from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric
 from nightune.models.serving.predictor import Predictor
 from nightune.models.serving.probabilities import class_probabilities, label_probabilities
+from nightune.models.techniques.losses import HAS_PARAMETERS
 from nightune.vocabulary import POSITIONS
 
 MOST_CERTAIN = 20  # classes that the baseline tries as constants, besides their shares
@@ -38,6 +41,8 @@ def own_model_metric(
     A class or label that the model does not know has the probability 0.
     """
     described = dataset.description
+    if truth.is_regression and predictor.description.get(HAS_PARAMETERS):
+        return own.loss(plain(truth.values, described), plain(outputs.astype(np.float64), described))
     if truth.is_regression:
         return own.loss(plain(truth.values, described), plain(quantities_of(predictor, outputs, truth), described))
     readable, is_logits = outputs.astype(np.float64), bool(predictor.description["is_logits"])
@@ -53,15 +58,21 @@ def own_model_metric(
     return own.loss(classes_of(truth, dataset), of_second(probabilities))
 
 
-def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth) -> Metric:
-    """Return the metric of the constant that is best on the training rows, among usual ones."""
+def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth, measure: Measure = "") -> Metric:
+    """Return the metric of the constant that is best on the training rows, among usual ones.
+
+    Of parameters of a loss it is the constant by the training loss, which `measure` then is.
+    """
     weights = truth.training_weights(dataset)
     chosen = some_rows(dataset, dataset.train if weights is not None else replace(dataset.train, weights=None))
     known, weights_of_known = chosen.targets, chosen.weights
     rows = len(known)
     sign = 1.0 if own.direction == "minimize" else -1.0
     scored = []
-    for constant in _constants(dataset, weights):
+    constants = list(_constants(dataset, weights))
+    if isinstance(measure, TrainedMeasure) and measure.head.parameters:
+        constants = [measure.constant_parameters(dataset, weights)]
+    for constant in constants:
         outputs = np.broadcast_to(constant, (rows, len(constant)))
         try:
             value = own.value(*answers_of(dataset.task, outputs, known, False, dataset.description), weights_of_known)
@@ -69,7 +80,7 @@ def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth) -> Metric
             continue
         if np.isfinite(value):
             scored.append((sign * value, constant))
-    best = min(scored, key=lambda pair: pair[0])[1] if scored else next(_constants(dataset, weights))
+    best = min(scored, key=lambda pair: pair[0])[1] if scored else constants[0]
     outputs = np.broadcast_to(best, (len(truth.values), len(best)))
     if truth.at_positions:
         codes = codes_at_positions(truth, dataset.classes or ())

@@ -109,7 +109,7 @@ def answers_of(
     """Convert a model's targets and finite outputs (rows, size) to the arguments of a user's metric."""
     outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
     if task == "regression":
-        pair = [in_units(each.reshape(outputs.shape), dict(description)) for each in (targets, outputs)]
+        pair = [in_units(each.reshape(len(each), -1), dict(description)) for each in (targets, outputs)]
         return plain(pair[0], description), plain(pair[1], description)
     if task == "multilabel":
         labels, probabilities = targets.astype(np.int64).reshape(outputs.shape), label_probabilities(outputs, is_logits)

@@ -139,6 +139,8 @@ def _fitting(
         both = f"the model has {has}, and the data the targets {', '.join(map(repr, names))}"
         example = ", ".join(f"{name!r}: …" for name in names)
         remedy = f"return a dictionary of outputs by the names of the targets, keras.Model(inputs, {{{example}}})"
+        if list(held) == [""]:
+            remedy += ", or for a loss of your own that reads all targets return these as one array or list of columns"
         raise InputError(KEY, f"{both}; {remedy}")
     wrong = next((name for name in names if not hasattr(held[name][1], "shape")), None)
     if wrong is not None:

@@ -12,6 +12,7 @@ from nightune.models.networks.heads import Head
 from nightune.models.networks.losses import TrainedLoss
 from nightune.models.networks.metrics import CLIP, log_probabilities
 from nightune.models.networks.metrics_by_weight import mean_by_weight
+from nightune.models.networks.own_outputs import best_constant, parameters_of
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor
 
@@ -60,7 +61,9 @@ class TrainedMeasure:
         """
         finite = np.isfinite(outputs).all(axis=1)
         readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
-        if self.head.kind == "quantities":
+        if self.head.parameters:
+            converted = parameters_of(predictor, readable, len(self.head.parameters))
+        elif self.head.kind == "quantities":
             converted = self._scaled(quantities_of(predictor, readable, truth, self.head.quantiles))
         else:
             converted = self._as_trained(predictor, readable)
@@ -69,7 +72,9 @@ class TrainedMeasure:
     def trivial_rows(self, dataset: Dataset, truth: Truth) -> np.ndarray:
         """Return the loss of each row of the constant with the lowest loss of the training rows."""
         known, weights = dataset.train.targets, truth.training_weights(dataset)
-        if self.head.quantiles:
+        if self.head.parameters:
+            best = self.constant_parameters(dataset, weights)[None]
+        elif self.head.quantiles:
             best = quantiles_of(known.astype(np.float64), np.array(self.head.quantiles), weights).reshape(1, -1)
         else:
             targets = self.head.targets(known)
@@ -80,6 +85,10 @@ class TrainedMeasure:
             ]
             best = constants[int(np.nanargmin(means))]
         return self.loss.rows(np.repeat(best, len(truth.values), axis=0), self._targets(truth))
+
+    def constant_parameters(self, dataset: Dataset, weights: np.ndarray | None) -> np.ndarray:
+        """Return constant parameters of a low loss of the training rows, (size,)."""
+        return best_constant(self.loss, self.head.parameters, self.head.targets(dataset.train.targets), weights)
 
     def _constants(self, known: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
         """Return candidates for the best constant, (1, size) each."""

@@ -71,7 +71,7 @@ def _builder(
     architecture: str, parameters: Mapping[str, Any], training: TrainingSettings, rows: "TrainingRows", folder: Path
 ) -> Callable[[int, Any], Any]:
     """Return a function from a seed and the inputs of the training split to a new model for these rows."""
-    from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - Keras
+    from nightune.models.networks.head_settings import output_size, quantity_loss  # noqa: PLC0415 - Keras
 
     size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
 
@@ -85,6 +85,7 @@ def _builder(
             seed=seed,
             training_inputs=training_inputs,
             vocabulary_sizes=rows.vocabulary_sizes,
+            quantity_loss=quantity_loss(training, rows.task, rows.output_size),
         )
 
     return build

@@ -10,6 +10,7 @@ from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.errors import InputError
 from nightune.models.networks.metrics import points
 from nightune.models.serving.predictor import Predictor, in_units
+from nightune.models.techniques.losses import HAS_PARAMETERS
 from nightune.vocabulary import POSITIONS
 
 
@@ -60,6 +61,10 @@ def quantities_of(
     model without any its prediction for each of them. InputError if the model does not predict one of the quantities,
     or predicts other quantiles.
     """
+    if predictor.description.get(HAS_PARAMETERS):
+        raise InputError(
+            "training.outputs", "the model predicts parameters of its loss, and no quantities of the target"
+        )
     values, own = predictor.answers(outputs).reshape(len(outputs), -1), list(predictor.description.get("outputs", ()))
     theirs = tuple(predictor.description.get("quantiles", ()))
     if theirs and theirs == quantiles:

@@ -10,10 +10,14 @@ from nightune.models.networks.losses import TrainedLoss, reads_logits
 from nightune.models.networks.output_ranges import Measured, measure_outputs
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, UNKNOWN, Reading, walk
 from nightune.models.serving.input_trees import ArrayTree
-from nightune.models.techniques.losses import AUTO
+from nightune.models.techniques.losses import AUTO, PARAMETERS
 from nightune.vocabulary import ARCHITECTURE, POSITIONS
 
 KEY = "training.outputs"
+_OF_REGRESSION = {
+    "quantities": "",
+    PARAMETERS: ', or set task = "regression" in [data], whose targets are numbers for a loss of your own',
+}
 REACH = 0.01  # of the range of outputs: how far beyond it a target may lie
 
 
@@ -35,8 +39,10 @@ def settle_meaning(
     """
     classes_at = size if kind == POSITIONS else 0
     kind = "classes" if kind == POSITIONS else kind
-    if stated == "quantities":
-        raise InputError(KEY, "'quantities', but the task has classes; use logits or probabilities")
+    if stated in _OF_REGRESSION:
+        raise InputError(
+            KEY, f"{stated!r}, but the task has classes; use logits or probabilities{_OF_REGRESSION[stated]}"
+        )
     reading = walk(model)
     is_own = loss is not None and loss.example_loss is not None
     is_any = kind == "classes" and stated != PROBABILITIES and loss is not None and loss.reads_any

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from nightune.models.recipe.recipe import Recipe
 
 
+CHANGE_ONE = "lower the first or raise the second"
+
+
 class RecipeError(ValueError):
-    """Params that contradict each other; `rule` is the number of the broken rule."""
+    """Params that contradict each other; `rule` is the number of the broken rule, which no message needs."""
 
     def __init__(self, rule: str, message: str) -> None:
-        super().__init__(f"{message} (rule {rule})")
+        super().__init__(message)
         self.rule = rule
 
 
@@ -74,7 +77,7 @@ def _hypergradient_problem(recipe: "Recipe") -> str | None:
     if not settings.hypergradient_minimum <= settings.peak <= settings.hypergradient_maximum:
         low, high = settings.hypergradient_minimum, settings.hypergradient_maximum
         bounds = f"{low:g} and {high:g}, learning_rate.hypergradient_minimum and _maximum"
-        return f"learning_rate.peak: {settings.peak:g} is not between the hypergradient's bounds {bounds}"
+        return f"learning_rate.peak: {settings.peak:g} is not between the hypergradient's bounds {bounds}; change one"
     return None
 
 
@@ -109,7 +112,8 @@ def stopping_waits_longer_than_plateau(recipe: "Recipe") -> str | None:
     waits, needs = recipe.stopping.patience, max(1, patience)
     if waits > needs:
         return None
-    return f"stopping.patience: {waits} is not above {name}, {needs}: the training would stop before the {act}"
+    problem = f"stopping.patience: {waits} is not above {name}, {needs}: the training would stop before the {act}"
+    return f"{problem}; use at least {needs + 1}"
 
 
 def weights_are_not_shrunk_twice(recipe: "Recipe") -> str | None:
@@ -143,7 +147,7 @@ def adaptive_penalties_have_held_out_examples(recipe: "Recipe") -> str | None:
     if settings.held_out_fraction == 0.0:
         return f"penalty.held_out_fraction: 0, but {settings.adaptation} needs held-out training examples; use 0.1"
     if settings.adaptation == "gap_control" and settings.minimum > settings.maximum:
-        return f"penalty.minimum: {settings.minimum:g} is above penalty.maximum, {settings.maximum:g}"
+        return f"penalty.minimum: {settings.minimum:g} is above penalty.maximum, {settings.maximum:g}; {CHANGE_ONE}"
     if settings.adaptation == "t1t2" and settings.kind != "l2":
         return f"penalty.adaptation: t1t2 needs penalty.kind l2, not {settings.kind}; use l2 or gap_control"
     return None
@@ -155,12 +159,12 @@ def schedule_fits_the_budget(recipe: "Recipe") -> str | None:
     if settings.schedule == "wsd" and settings.warmup_fraction + settings.decay_fraction > 1.0:
         return (
             f"learning_rate.warmup_fraction {settings.warmup_fraction:g} and learning_rate.decay_fraction "
-            f"{settings.decay_fraction:g} add up to more than 1, the whole budget"
+            f"{settings.decay_fraction:g} add up to more than 1, the whole budget; reduce one of them"
         )
     if settings.schedule in ("exponential", "inverse_time") and settings.final_fraction == 0.0:
         return f"learning_rate.final_fraction: {settings.schedule} never reaches 0; use a small value such as 0.01"
     if settings.schedule == "inverse_sqrt" and settings.warmup_fraction == 0.0:
-        return "learning_rate.warmup_fraction: inverse_sqrt needs a warm-up above 0"
+        return "learning_rate.warmup_fraction: inverse_sqrt needs a warm-up above 0; use 0.1"
     return None
 
 
@@ -168,18 +172,19 @@ def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
     """C11: sizes are between the minimum and the maximum."""
     settings = recipe.batch_size
     if recipe.stopping.grows_batches and settings.size > recipe.stopping.batch_maximum:
-        return f"batch_size.size: {settings.size} is above stopping.batch_maximum, {recipe.stopping.batch_maximum}"
+        problem = f"batch_size.size: {settings.size} is above stopping.batch_maximum, {recipe.stopping.batch_maximum}"
+        return f"{problem}; {CHANGE_ONE}"
     if settings.policy == "fixed":
         return None
     name, smallest = ("minimum", settings.minimum) if settings.policy == "random" else ("size", settings.size)
     if smallest > settings.maximum:
-        return f"batch_size.{name}: {smallest} is above batch_size.maximum, {settings.maximum}"
+        return f"batch_size.{name}: {smallest} is above batch_size.maximum, {settings.maximum}; {CHANGE_ONE}"
     if settings.is_measured and settings.size < settings.minimum:
-        return f"batch_size.size: {settings.size} is below batch_size.minimum, {settings.minimum}"
+        return f"batch_size.size: {settings.size} is below batch_size.minimum, {settings.minimum}; change one"
     if settings.largest > settings.maximum:
         return (
             f"batch_size.ratio: {settings.ratio} times batch_size.minimum is {settings.largest}, "
-            f"above batch_size.maximum, {settings.maximum}"
+            f"above batch_size.maximum, {settings.maximum}; {CHANGE_ONE}"
         )
     return None
 
@@ -279,6 +284,5 @@ NOTES: dict[str, Callable[["Recipe"], str | None]] = {
 
 
 def notes_on(recipe: "Recipe") -> list[str]:
-    """Return the notes on a recipe, each with its rule."""
-    notes = {rule: note(recipe) for rule, note in NOTES.items()}
-    return [f"{message} (rule {rule})" for rule, message in notes.items() if message]
+    """Return the notes on a recipe."""
+    return [message for note in NOTES.values() if (message := note(recipe))]

@@ -11,7 +11,9 @@ from nightune.models.techniques.keys import NO_NAMES, Key
 from nightune.vocabulary import CHANGES, GIVEN
 
 AUTO = "auto"  # from the model; a trial's params do not contain it
-OUTPUTS = ("logits", "probabilities", "quantities")
+PARAMETERS = "parameters"  # numbers that only a loss of the user reads
+HAS_PARAMETERS = "has_parameters"  # in the description of a version
+OUTPUTS = ("logits", "probabilities", "quantities", PARAMETERS)
 CLASS_LOSSES = ("crossentropy", "focal")
 QUANTITY_LOSSES = ("mse", "mae", "huber", "log_cosh", "poisson", "pinball", "cosine")
 SIGNED_LOSSES = ("poisson", "cosine")  # their values can be below 0
@@ -20,10 +22,10 @@ FREEZE = "training.freeze"
 NO_CHANGES = "none"
 NO_WEIGHTS, BALANCED, SQUARE_ROOTS = "none", "balanced", "sqrt"
 
-# What to do about a model with more outputs than the target has columns.
+# What to do about a model with more outputs than a target of one column.
 MORE_OUTPUTS = (
     'for quantiles of one target set loss = "pinball" and quantiles = [0.1, …] in [training]; for parameters of a '
-    "distribution return the target once for each output, such as np.repeat(y[:, None], 2, axis=1); rank by val_loss"
+    'distribution set loss = "path/to/file.py:function" in [training], a function of (y_true, y_pred) of your own'
 )
 
 # One of the three words, or the weight of each named class; of several heads also a table of these by name.

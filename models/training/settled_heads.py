@@ -59,7 +59,7 @@ class SettledHeads:
 
 
 def contradiction(recipe: Recipe, head: Head) -> InputError | None:
-    """Return why a recipe's techniques do not suit the settled loss: rules C15 and C16 for a compiled loss."""
+    """Return why a recipe's techniques do not suit the settled loss: C15 and C16 for a compiled one."""
     if recipe.penalty.label_smoothing and head.problem_of_smoothing:
         return head.problem_of_smoothing
     if head.kind == JOINT and recipe.penalty.kind != "none" and recipe.penalty.convention != "keras":
@@ -68,4 +68,4 @@ def contradiction(recipe: Recipe, head: Head) -> InputError | None:
     signed = next((name for name in head.loss_names if name in SIGNED), None)
     found = divided_loss(recipe, signed) if signed else None
     key, _, message = (found or "").partition(": ")
-    return InputError(key, f"{message} (rule C16)") if found else None
+    return InputError(key, message) if found else None

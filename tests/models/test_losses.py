@@ -54,6 +54,24 @@ def robust(input_shape, output_size):
 
 def quartic(y_true, y_pred):
     return ops.mean((y_true - y_pred) ** 4, axis=-1)
+
+
+def of_width(input_shape, output_size, width: int = 1):
+    return keras.Sequential([keras.Input(input_shape), layers.Dense(width)])
+
+
+def survival(y_true, y_pred):
+    return ops.exp(0.1 * y_pred[:, 0]) * ops.abs(y_true[:, 0]) - ops.abs(y_true[:, 1]) * y_pred[:, 0]
+
+
+def normal(y_true, y_pred):
+    return y_pred[:, 1] + 0.5 * ((y_true[:, 0] - y_pred[:, 0]) / ops.exp(y_pred[:, 1])) ** 2
+
+
+def gaussian(input_shape, output_size):
+    model = of_width(input_shape, output_size, 2)
+    model.compile("adam", loss=normal)
+    return model
 """
 
 # name → the params of its training, and the targets that it is for
@@ -71,6 +89,8 @@ TRAINED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a function": ({"training.loss": "users.py:quartic"}, "regression"),
     "compiled": ({"model.architecture": "users.py:robust"}, "regression"),
+    "fewer outputs": ({"model.architecture": "users.py:of_width", "training.loss": "users.py:survival"}, "pairs"),
+    "more outputs": ({"model.architecture": "users.py:gaussian"}, "regression"),
 }
 
 

@@ -159,6 +159,7 @@ def test_contradicting_params_are_refused_by_a_named_rule(case: str) -> None:
     with pytest.raises(RecipeError, match=words) as refusal:
         read_recipe(params)
     assert refusal.value.rule == case.split(maxsplit=1)[0]
+    assert refusal.value.rule not in str(refusal.value)
     assert isinstance(refusal.value, ValueError)
 
 
@@ -166,7 +167,7 @@ def test_rule_c4_allows_a_stop_after_the_plateau() -> None:
     plateau = {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5}
     assert recipe(**plateau, **{"stopping.patience": 6})
     assert recipe(**plateau, **{"stopping.rule": "none"})
-    with pytest.raises(RecipeError, match="C4"):  # patience 0 acts as 1
+    with pytest.raises(RecipeError, match="use at least 2"):  # patience 0 acts as 1
         recipe(**{**plateau, "learning_rate.plateau_patience": 0, "stopping.patience": 1})
 
 
@@ -203,13 +204,11 @@ def test_rule_c2_allows_warm_up_and_fixed_values() -> None:
 def test_rule_c8_reports_adafactors_cap() -> None:
     (note,) = notes_on(recipe(optimizer="adafactor", **{"learning_rate.peak": 0.1}))
     assert "0.1 from update 100" in note
-    assert note.endswith("(rule C8)")
 
 
 def test_rule_c9_reports_what_muon_leaves_to_adam() -> None:
     (note,) = notes_on(recipe(optimizer="muon"))
     assert "embeddings" in note
-    assert note.endswith("(rule C9)")
 
 
 def test_most_recipes_need_no_note() -> None:

@@ -1,6 +1,7 @@
 """Trials of a search with rungs are compared where none was dropped, and the report says after how many epochs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from nightune.tasks.reporting.night.parallel_section import parallel_heading
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.sweeps.origins import Origin
 from nightune.tasks.tracking.trials.recorded import RecordedTrial
+from nightune.tasks.write_report import importance_of_dimensions
 from nightune.tuning.analysis.interactions import Examined
 from nightune.tuning.trial import Status, Trial
 from tests.tasks.nights import Page
@@ -51,6 +53,21 @@ def test_all_trials_are_compared_at_their_first_rung(halved: Night) -> None:
     assert AFTER in mattered_heading(halved)
     assert f"all 60 trials {AFTER}" in compared_note(halved)
     assert AFTER in parallel_heading(halved)
+
+
+def test_importance_leaves_out_what_diverged_after_the_rung_as_the_report_does(halved: Night) -> None:
+    """As of the rung these trials have an objective; a study of two rungs, as recorded."""
+    lost = {each.trial.number for each in halved.further[:3]}
+    ends = [replace(each, status=Status.DIVERGED) if each.trial.number in lost else each for each in halved.results]
+    as_of = {str(each.trial.number): replace(each, status=Status.NOT_PROMOTED) for each in halved.results}
+    known = SimpleNamespace(results=lambda: ends, results_at=lambda _: as_of)
+    study = SimpleNamespace(brackets=halved.brackets, space=halved.space, seed=0, search=SimpleNamespace(epochs=24))
+    sweep = SimpleNamespace(first_rungs=(), direction=halved.sweep.direction)
+    setting: Any = SimpleNamespace(study=study, known=known, sweep=sweep)
+    found = importance_of_dimensions(setting)
+    assert {each.trials for each in found.dimensions} <= set(range(len(ends) - len(lost) + 1))
+    assert max(each.trials for each in found.dimensions) == len(ends) - len(lost)
+    assert found.epochs == 3
 
 
 def test_headings_without_a_finding_say_after_how_many_epochs_there_is_none(halved: Night) -> None:

@@ -71,6 +71,7 @@ NUMBERED = "np.unique({}, return_inverse=True)[1].reshape(60, 4), three"
 SIGNED, NUMBERED_CLASSES = "x, 2 * two - 1", "(lambda x, y: (x, np.unique(y, return_inverse=True)[1]))({})"
 SQUARES = "ops.mean((ops.reshape(y_true, (ops.shape(y_pred)[0], -1)) - y_pred) ** 2, axis=-1)"
 IDS, LONG_IDS = f"{GRID} + 2**40", f"{GRID}.astype(object) + 2**70"
+ABSOLUTE = "ops.mean(ops.abs(y_true - y_pred), axis=-1)"
 OWN = "import keras\nfrom keras import ops\n\ndef own(y_true, y_pred):\n    return {}\n"
 JOINED = "parts = [layers.Dense(1)(hidden) for _ in range(2)]; model = keras.Model(inputs, layers.Concatenate()(parts))"
 POSITIONS = "x, rng.integers(0, 3, (60, 2, 2))"
@@ -185,6 +186,32 @@ CASES: dict[str, Case] = {
         "pinball",
         [{"training": 'loss = "pinball"\nquantiles = [0.1, 0.5, 0.9]'}],
     ),
+    "fewer outputs than targets": (
+        {"load": "x, several", "data": REGRESSION, "net": outputs("1")},
+        "of your own",
+        [{"own": OWN.format(ABSOLUTE), "training": 'loss = "own.py:own"'}, {"net": outputs()}],
+    ),
+    "scaled targets of parameters": (
+        {
+            "load": AMOUNT,
+            "data": "scale_target = true",
+            "net": outputs("2"),
+            "own": OWN.format(ABSOLUTE),
+            "training": 'loss = "own.py:own"',
+        },
+        "remove it",
+        [{"data": ""}],
+    ),
+    "parameters without a loss for them": (
+        {"load": AMOUNT, "training": 'outputs = "parameters"'},
+        "of your own",
+        [{"own": OWN.format(ABSOLUTE), "training": 'outputs = "parameters"\nloss = "own.py:own"'}, {"training": ""}],
+    ),
+    "thresholds between grades": (
+        {"net": outputs("2"), "own": OWN.format(SQUARES), "training": 'loss = "own.py:own"'},
+        'task = "regression"',
+        [{"data": REGRESSION}, {"net": outputs()}],
+    ),
     "a list of units": (
         {"net": "", "model": 'architecture = "mlp"\nunits = [16]'},
         "units = [[64, 32]]",
@@ -283,7 +310,7 @@ CASES: dict[str, Case] = {
     "one loss for all rows": (
         {"load": AMOUNT, "own": OWN.format("ops.mean(ops.abs(y_true - y_pred))"), "training": 'loss = "own.py:own"'},
         "axis=-1",
-        [{"own": OWN.format("ops.mean(ops.abs(y_true - y_pred), axis=-1)")}],
+        [{"own": OWN.format(ABSOLUTE)}],
     ),
     "a squared error of signed classes": (
         {"load": SIGNED, "net": outputs(activation="'tanh'", compiled=loss("'mse'"))},

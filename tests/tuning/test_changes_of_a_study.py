@@ -84,7 +84,7 @@ def test_all_problems_of_a_table_are_named_at_once(tmp_path: Path) -> None:
     [
         ("{ 3 = { learning_rate.peak = 0 } }", 'optimizer = ["adam", "sgd"]', "training.changes.3", "above 0"),
         ("{ 3 = { weight_decay.strength = 0.1 } }", 'optimizer = "adam"', "training.changes.3", "active"),
-        ("{ 4 = { learning_rate.peak = 0.1 } }", 'optimizer = ["prodigy", "dog"]', "training.changes", "C18"),
+        ("{ 4 = { learning_rate.peak = 0.1 } }", 'optimizer = ["prodigy", "dog"]', "training.changes", "its own rate"),
         ('["none", { 3 = { learning_rate.peak = 0 } }]', 'optimizer = "adam"', "training.changes.3", "above 0"),
         ("{ 3 = { model.dropout = 0.1 } }", 'model.architecture = "own.py:build"', "training.changes.3", "parameter"),
     ],
@@ -115,7 +115,7 @@ def test_changes_that_some_points_can_have_are_searched(tmp_path: Path) -> None:
         (
             'optimizer = ["adam", "prodigy"]\nlearning_rate.peak = { low = 0.01, high = 0.1 }',
             "learning_rate.peak",
-            "C18",
+            "its own rate",
         ),
         (
             'penalty.kind = "l2"\npenalty.adaptation = ["none", "gap_control"]\npenalty.held_out_fraction = 0.1\n'

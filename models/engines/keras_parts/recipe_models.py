@@ -8,7 +8,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.frozen_layers import set_phase
-from nightune.models.networks.head_settings import output_size
+from nightune.models.networks.head_settings import output_size, quantity_loss
 from nightune.models.networks.repeated_builds import refuse_inherited_weights
 from nightune.models.recipe.recipe import Recipe
 
@@ -31,6 +31,7 @@ def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int
             seed=seed,
             training_inputs=dataset.train.inputs,
             vocabulary_sizes=dataset.vocabulary_sizes,
+            quantity_loss=quantity_loss(recipe.training, dataset.task, dataset.output_size),
         )
     set_phase(model, recipe.training, is_fine_tuning=recipe.is_fine_tuning)
     refuse_inherited_weights(model)
