@@ -22,6 +22,8 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+# OpenBLAS' threads wait for each other in loops: on two busy cores, products of small matrices took ten times longer.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each started process would compile 400 modules,
 sys.dont_write_bytecode = False  # and each run all tests
