@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import wrapt
 
-from tests.quick import KerasFinder, fail_the_collection, skip_slow_tests
+from tests.quick import KerasFinder, SlowFixtures, fail_the_collection, skip_slow_tests
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -84,6 +84,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(100_000, 10, 5)
     gc.enable()
     if session.config.getoption("quick"):
+        session.config.pluginmanager.register(SlowFixtures())
         skip_slow_tests()
 
 
