@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -154,7 +155,7 @@ def folder_on_path(folder: Path) -> Iterator[None]:
 
     No bytecode is written: it identifies a source by its time in seconds and its size, which misses quick edits.
     """
-    before = set(sys.modules)
+    last = next(reversed(sys.modules))
     writes_no_bytecode = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
@@ -164,7 +165,9 @@ def folder_on_path(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes_no_bytecode
         with suppress(ValueError):  # the user's code may have removed it
             sys.path.remove(str(folder))
-        _neighbours.update(name for name in set(sys.modules) - before if lies_in(folder, sys.modules[name]))
+        # Modules are in the order of their imports. No set of them all: a metric is computed thousands of times.
+        imported = takewhile(lambda name: name != last, reversed(list(sys.modules)))
+        _neighbours.update(name for name in imported if lies_in(folder, sys.modules[name]))
 
 
 def lies_in(folder: Path, module: ModuleType) -> bool:

@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 import wrapt
 
-from tests.quick import KerasFinder, fail_the_collection, skip_slow_tests
+from tests.quick import KerasFinder, SlowFixtures, fail_the_collection, skip_slow_tests
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+# OpenBLAS' threads wait for each other in loops: on two busy cores, products of small matrices took ten times longer.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each started process would compile 400 modules,
 sys.dont_write_bytecode = False  # and each run all tests
@@ -82,6 +84,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(100_000, 10, 5)
     gc.enable()
     if session.config.getoption("quick"):
+        session.config.pluginmanager.register(SlowFixtures())
         skip_slow_tests()
 
 

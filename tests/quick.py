@@ -1,11 +1,11 @@
 """Keep Keras out of the collection of tests, and skip slow tests in a quick run."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -30,14 +30,35 @@ def skip_the_test(name: str) -> Never:
     pytest.skip(f"not in a quick run: it imports {name}")
 
 
+class SlowFixtures:
+    """Skip each test whose fixture skipped an earlier test before the other fixtures are made: a store, for example."""
+
+    def __init__(self) -> None:
+        self._slow: set[pytest.FixtureDef[Any]] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        try:
+            return (yield)
+        except pytest.skip.Exception:
+            self._slow.add(fixturedef)
+            raise
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Function) -> None:
+        used = {each[-1] for each in item._fixtureinfo.name2fixturedefs.values()}
+        for fixture in used & self._slow:
+            pytest.skip(f"not in a quick run: as another test of the fixture {fixture.argname}")
+
+
 def skip_slow_tests() -> None:
     """Skip each test that imports Keras or starts a process, when it does.
 
     Imports and processes make a test slow, so there is no list of slow tests to maintain.
     """
 
-    def skip(event: str, _: object) -> None:
-        if event == "subprocess.Popen":
+    def skip(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen" and arguments[1] != ["uname", "-p"]:  # of Python's `platform`: MLflow's import
             pytest.skip("not in a quick run: it starts a process")
 
     sys.meta_path.insert(0, KerasFinder(skip_the_test))

@@ -68,7 +68,9 @@ def test_a_sweep_with_rungs_is_extended_from_any_number_of_trials_also_after_a_s
     assert len(all_sweeps(open_store(store_root), "flowers")) == 1
 
 
-@pytest.mark.parametrize("trainings", [None, 3], ids=["complete", "interrupted"])
+@pytest.mark.parametrize(
+    "trainings", [pytest.param(None, marks=pytest.mark.nights), 3], ids=["complete", "interrupted"]
+)
 def test_a_sweep_without_the_tag_of_its_first_round_keeps_a_round_of_16(
     trainings: int | None, small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

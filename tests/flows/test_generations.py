@@ -11,7 +11,7 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tuning.trial import Status
 from tests.flows.test_model_rounds import PLAIN, trained
-from tests.flows.test_rungs import interrupt_at_epoch, points
+from tests.flows.test_rungs import points
 
 pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
@@ -25,7 +25,7 @@ def population(small_study: Path) -> Path:
     return small_study
 
 
-def tune(study: Path, engine: str = "fit") -> SweepReport:
+def tune(study: Path, engine: str) -> SweepReport:
     from nightune.flows.tune import tune as flow
 
     report = flow(study, engine=engine)
@@ -37,31 +37,45 @@ def curves(store: Path, report: SweepReport) -> list[Any]:
     return [points(store, report, name) for name in ("val_loss", "learning_rate", "objective")]
 
 
+def interrupt_at_epoch(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C in the first training that gets so far, in any engine."""
+    from nightune.models.training import loop
+
+    run_some = loop._run_some
+
+    def run_or_stop(engine: Any, state: Any, controller: Any, plan: Any, until: int) -> Any:
+        if plan.epoch == epoch:
+            raise KeyboardInterrupt
+        return run_some(engine, state, controller, plan, until)
+
+    patch.setattr(loop, "_run_some", run_or_stop)
+
+
+@pytest.mark.parametrize(
+    ("engine", "stops"), [("compiled", [5]), pytest.param("fit", [3, 6], marks=pytest.mark.nights)]
+)
 def test_stops_change_neither_members_nor_results_and_a_member_equals_its_training_from_the_start(
-    population: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, stops: list[int], population: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    with monkeypatch.context() as patch:
-        interrupt_at_epoch(3, patch)  # the first generation has ended
-        with pytest.raises(KeyboardInterrupt):
-            tune(population)
-    with monkeypatch.context() as patch:
-        interrupt_at_epoch(6, patch)
-        with pytest.raises(KeyboardInterrupt):
-            tune(population)
+    for epoch in stops:  # at 3 the first generation has ended, at 5 the second one
+        with monkeypatch.context() as patch:
+            interrupt_at_epoch(epoch, patch)
+            with pytest.raises(KeyboardInterrupt):
+                tune(population, engine)
     with monkeypatch.context() as patch:
         patch.setattr("nightune.tasks.next_generation.logger.info", lambda text, *_, **__: said.append(text))
-        report = tune(population)
+        report = tune(population, engine)
         assert_continued(report, store_root)
         assert len([text for text in said if "continues trial" in text]) == 2  # the second generation, not the first
         said.clear()
-        tune(population)  # only shown
+        tune(population, engine)  # only shown
         assert not any("continues trial" in text for text in said)
     assert_schedule_trains_a_member_again(population, store_root, report)
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "alone"))
     with monkeypatch.context() as patch:  # each new member trains its own schedule from its first epoch on
         patch.setattr("nightune.tasks.trial.snapshots.RunKeeper.read", lambda keeper: None)
-        alone = tune(population)
+        alone = tune(population, engine)
     assert trained(alone) == trained(report)
     assert curves(store_root.parent / "alone", alone) == curves(store_root, report)
 
@@ -84,24 +98,11 @@ def assert_continued(report: SweepReport, store_root: Path) -> None:
             assert by_number[parent.replaces].epochs == epoch
         replaced = {by_number[number].trial.parent.replaces: number for number in (first, first + 1)}  # type: ignore[union-attr]
         alive = [replaced.get(number, number) for number in alive]
+    assert {each.trial.params["stopping.rule"] for each in report.results} == {"none"}
     ended = {number for number, each in by_number.items() if each.status is Status.COMPLETED}
     assert ended == set(alive)
     store = open_store(store_root)
     assert all("nightune.snapshot" not in client(store).get_run(each.run_id).data.tags for each in report.results)
-
-
-def test_a_compiled_engine_continues_from_snapshots_as_the_schedule_trains_from_the_start(
-    population: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report = tune(population, "compiled")
-    assert_continued(report, store_root)
-    best = max((each for each in report.results if each.trial.parent), key=lambda each: each.epochs)
-    assert best.trial.params["stopping.rule"] == "none"
-    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "alone"))
-    with monkeypatch.context() as patch:
-        patch.setattr("nightune.tasks.trial.snapshots.RunKeeper.read", lambda keeper: None)
-        alone = tune(population, "compiled")
-    assert curves(store_root.parent / "alone", alone) == curves(store_root, report)
 
 
 def assert_schedule_trains_a_member_again(population: Path, store_root: Path, report: SweepReport) -> None:
@@ -111,7 +112,7 @@ def assert_schedule_trains_a_member_again(population: Path, store_root: Path, re
     shown = show(population, "--trial", str(member.trial.number), "--write", str(copy))
     assert shown.exit_code == 0, shown.stderr
     assert f"continues trial {member.trial.parent.trial} after epoch 4" in shown.stdout  # type: ignore[union-attr]
-    again = tune(copy)
+    again = tune(copy, "fit")
     assert {json.dumps(each.trial.params) for each in again.results} == {json.dumps(member.trial.params)}
     seeds = {each.trial.seed for each in again.results}
     assert (len(seeds), seeds & {each.trial.seed for each in report.results}) == (3, set())

@@ -12,6 +12,7 @@ from tests.flows.conftest import SMALL_STUDY
 pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
 TRIALS = SMALL_STUDY.replace("trials = 4", "trials = 6").replace("epochs = 2", "epochs = 1")
+HISTORY, NO_HISTORY = (TRIALS.replace("epochs = 1", f"epochs = 1\nhistory = {each}") for each in ("true", "false"))
 
 
 def tune(study: Path, text: str, **options: object) -> SweepReport:
@@ -38,13 +39,22 @@ def test_the_best_points_of_a_night_begin_the_next_one(small_study: Path, store_
     assert tags == ["history"] * 5 + ["random"]
     assert runs.get_run(second.sweep.run_id).data.tags["nightune.began_from"] == first.sweep.id
     assert tune(small_study, TRIALS).results == second.results
-    assert_by_hand_only_where_the_study_says_so(small_study, second)
 
 
-def assert_by_hand_only_where_the_study_says_so(small_study: Path, first: SweepReport) -> None:
-    """A search by hand begins with history only then."""
+def test_only_nights_and_studies_that_say_so_begin_with_history(small_study: Path) -> None:
+    from nightune.tasks.load_study import load_study
+
+    for text, by_hand, at_night in ((TRIALS, False, True), (HISTORY, True, True), (NO_HISTORY, False, False)):
+        small_study.write_text(text)
+        search = load_study(small_study).search
+        assert (search.uses_history(is_night=False), search.uses_history(is_night=True)) == (by_hand, at_night)
+
+
+@pytest.mark.nights
+def test_a_search_by_hand_begins_with_history_only_where_the_study_says_so(small_study: Path) -> None:
+    first = tune(small_study, TRIALS, fresh=True, is_night=True)
     plain = tune(small_study, TRIALS, fresh=True)
-    begun = tune(small_study, TRIALS.replace("epochs = 1", "epochs = 1\nhistory = true"), fresh=True)
+    begun = tune(small_study, HISTORY, fresh=True)
     best = {each.trial.params["learning_rate.peak"] for each in plain.results[:5]}
     assert {each.trial.params["learning_rate.peak"] for each in begun.results if each.trial.number < 5} == best
     assert first.results[0].trial.params not in [each.trial.params for each in plain.results]

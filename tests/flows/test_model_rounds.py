@@ -37,7 +37,7 @@ def trained(report: SweepReport) -> dict[int, tuple[str, int]]:
     return {each.trial.number: (each.trial.key, each.epochs) for each in report.results}
 
 
-@pytest.mark.parametrize("method", ["gp", "tpe"])
+@pytest.mark.parametrize("method", ["gp", pytest.param("tpe", marks=pytest.mark.nights)])
 def test_a_stop_changes_no_proposal(
     method: str, rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

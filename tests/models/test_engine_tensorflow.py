@@ -60,6 +60,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "remainder filled up": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "wrap"},
     "normalized": {"model.batch_normalization": True},
 }
+AT_NIGHT = ("sgd", "nesterov", "adamw", "rmsprop", "nadam")  # test_engine_equality.py trains every optimizer by day
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,9 @@ def distance(first: Outcome, second: Outcome) -> float:
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nights] if name in AT_NIGHT else [], id=name) for name in RECIPES]
+)
 def test_three_epochs_match_fit(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES[name])
     expected, trained = end(fit, tried, dataset), end(compiled, tried, dataset)
@@ -305,8 +308,10 @@ def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     ("bake", "data"),
     [
         (bake_hyperparameters, {"model.dropout": 0.5}),
-        (bake_hyperparameters, {"optimizer": "sgd", "one_minus_momentum": 0.5}),
-        (bake_hyperparameters, {"optimizer": "adam", "model.dropout": 0.1, **ELASTIC}),
+        pytest.param(bake_hyperparameters, {"optimizer": "sgd", "one_minus_momentum": 0.5}, marks=pytest.mark.nights),
+        pytest.param(
+            bake_hyperparameters, {"optimizer": "adam", "model.dropout": 0.1, **ELASTIC}, marks=pytest.mark.nights
+        ),
         (bake_rates, {"optimizer": "adam"}),
     ],
 )

@@ -52,6 +52,7 @@ FOR_ALL: dict[str, dict[str, Any]] = {
     "growing batches": {"optimizer": "rmsprop", "batch_size.policy": "geometric", "batch_size.maximum": 16},
 }
 SAMPLE = ("adam with dropout", "normalized, decaying")  # the others are compiled in the nightly tests
+AT_NIGHT = ("weighted classes", "growing batches", "micro-batches", "bfloat16")  # their engines keep nothing more
 FOR_FIT: dict[str, dict[str, Any]] = {
     "noise": {"optimizer": "sgd", "batch_size.policy": "gns", "batch_size.minimum": 4, "batch_size.maximum": 16},
     "micro-batches": {"optimizer": "adam", "batch_size.micro_size": 3},
@@ -152,7 +153,13 @@ def is_equal_in_several_calls(name: str, params: dict[str, Any], folder: Path) -
         return is_equal(run(make(name), params, Kept(folder)), whole)
 
 
-@pytest.mark.parametrize("name", [*FOR_ALL, *FOR_FIT])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nights] if name in AT_NIGHT else [], id=name)
+        for name in (*FOR_ALL, *FOR_FIT)
+    ],
+)
 def test_fit_resumes_bit_equal(name: str, tmp_path: Path) -> None:
     params = {**FOR_ALL, **FOR_FIT}[name]
     if name in SAMPLE:
@@ -228,10 +235,17 @@ def test_the_compiled_engine_resumes_with_every_kind_of_every_technique(name: st
     assert resumes_bit_equal(engine, ROWS[name], tmp_path)
 
 
-def test_epochs_before_the_interruption_are_reported_again(tmp_path: Path) -> None:
-    params, seen = FOR_ALL["adam with dropout"], list[Any]()
-    run(make("fit"), params, Kept(tmp_path))
-    outcome = run(make("fit"), params, Kept(tmp_path, 2), seen)
+@pytest.fixture(scope="module")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the snapshots of a training in `fit`, of Adam with dropout."""
+    folder = tmp_path_factory.mktemp("snapshots")
+    run(make("fit"), FOR_ALL["adam with dropout"], Kept(folder))
+    return folder
+
+
+def test_epochs_before_the_interruption_are_reported_again(snapshots: Path) -> None:
+    seen: list[Any] = []
+    outcome = run(make("fit"), FOR_ALL["adam with dropout"], Resumed(snapshots, 2), seen)
     assert seen == list(enumerate(outcome.curves["val_loss"], start=1))
 
 
@@ -248,12 +262,10 @@ def test_epochs_before_the_interruption_are_reported_again(tmp_path: Path) -> No
     ],
 )
 def test_a_snapshot_of_another_training_is_refused_and_the_training_restarts(
-    engine: str, params: dict[str, Any], reason: str, tmp_path: Path
+    engine: str, params: dict[str, Any], reason: str, snapshots: Path, tmp_path: Path
 ) -> None:
-    run(make("fit"), FOR_ALL["adam with dropout"], Kept(tmp_path))
-    keeper, tried = Kept(tmp_path, 2), make(engine)
-    (tmp_path / "new").mkdir()
-    assert is_equal(run(tried, params, keeper), run(tried, params, Kept(tmp_path / "new")))
+    keeper, tried = Resumed(snapshots, 2), make(engine)
+    assert is_equal(run(tried, params, keeper), run(tried, params, Kept(tmp_path)))
     assert [reason in refusal for refusal in keeper.refusals] == [True]
 
 

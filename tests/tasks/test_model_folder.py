@@ -222,7 +222,7 @@ def test_wrong_rows_are_refused_with_the_reason(tmp_path: Path) -> None:
         predictor.predict(pd.read_csv(tmp_path / "houses.csv").drop(columns="rooms"))
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price")
     folder = written(dataset, tmp_path, net(dataset))

@@ -39,7 +39,7 @@ def rows_of(script: str) -> list[str]:
     return sorted(line for line in script.splitlines() if line.startswith("INSERT"))
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_prepared_script_makes_what_the_migrations_of_the_installed_prefect_make() -> None:
     script, expected = script_of("prefect").read_text(encoding="utf-8"), migrated("prefect")
     assert objects_of(script) == objects_of(expected)
@@ -53,7 +53,7 @@ def rows_without_experiments(root: Path) -> list[str]:
         return rows_of("\n".join(database.iterdump()))
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_store_is_the_same_with_and_without_a_prepared_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,12 +76,20 @@ def test_store_is_the_same_with_and_without_a_prepared_database(
     assert tables[0] == tables[1]
 
 
-def test_database_of_prefect_is_placed_complete(tmp_path: Path) -> None:
-    assert place_prepared("prefect", tmp_path / "prefect.db")
-    with closing(sqlite3.connect(tmp_path / "prefect.db")) as opened:
+@pytest.mark.parametrize(("name", "table"), [("prefect", "flow_run"), ("mlflow", "runs")])
+def test_database_of_the_installed_version_is_placed_complete(name: str, table: str, tmp_path: Path) -> None:
+    """What its migrations make is compared at night."""
+    assert place_prepared(name, tmp_path / f"{name}.db")
+    with closing(sqlite3.connect(tmp_path / f"{name}.db")) as opened:
         assert opened.execute("pragma integrity_check").fetchone() == ("ok",)
-        assert opened.execute("select count(*) from flow_run").fetchone() == (0,)
-    assert [file.name for file in tmp_path.iterdir()] == ["prefect.db"]
+        assert opened.execute(f"select count(*) from {table}").fetchone() == (0,)
+    assert [file.name for file in tmp_path.iterdir()] == [f"{name}.db"]
+
+
+def test_no_database_of_another_version_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_databases.metadata, "version", lambda name: "999")
+    assert not place_prepared("mlflow", tmp_path / "new.db")
+    assert not list(tmp_path.iterdir())
 
 
 def test_kill_before_the_database_has_its_name_leaves_a_folder_that_becomes_a_store(tmp_path: Path) -> None:
