@@ -9,6 +9,7 @@ import numpy as np
 
 from nightune.tuning.search.encoding import Encoding
 from nightune.tuning.search.new_points import Point, Points
+from nightune.tuning.search.one_thread import one_thread
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import Posterior, Surrogate, fitted, posterior
 
@@ -46,6 +47,7 @@ class PriorMean:
         return fitted(encode(self.points), self.scores, encode.groups)
 
 
+@one_thread()
 def expected_scores(
     space: SearchSpace,
     known: Sequence[Point],
