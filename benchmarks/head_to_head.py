@@ -16,6 +16,7 @@ With `--seconds` the trainings of one seed are run as each tool would: `nightune
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -38,16 +39,17 @@ DATA = ("digits", "breast_cancer", "diabetes", "mnist_table", "satimage", "bikes
 def main() -> None:
     """Measure what is missing and print the table, or with --seconds what the trainings of one seed take."""
     options = _options()
-    names, marks = options.data.split(","), [int(each) for each in options.epochs.split(",")]
+    names, marks = options.data.split(","), sorted(int(each) for each in options.epochs.split(","))
     contenders = options.contenders.split(",")
     if options.loop:
         print(json.dumps(loop_seconds(json.loads(sys.stdin.read()), names[0], options.programs)))
         return
-    known = [json.loads(line) for line in _lines(options.results)]
+    known = [row for row in map(json.loads, _lines(options.results)) if row.get("is_timed", False) == options.seconds]
+    seeds = range(1 if options.seconds else options.seeds)
     with options.results.open("a") as results:
         for name in names:
             arena: Arena | None = None
-            for seed in range(1 if options.seconds else options.seeds):
+            for seed in seeds:
                 for contender in contenders:
                     key = {"data": name, "contender": contender, "seed": seed, "epochs": marks}
                     key |= {"is_timed": True} if options.seconds else {}
@@ -59,6 +61,7 @@ def main() -> None:
                     known.append(row)
                     print(json.dumps(row), file=results, flush=True)
     rows = [each for each in known if each["epochs"] == marks and each["data"] in names]
+    rows = [each for each in rows if each["contender"] in contenders and each["seed"] in seeds]
     print("\n".join(seconds_table(rows, marks) if options.seconds else table(rows, marks)))
 
 
@@ -73,8 +76,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--programs", type=Path, default=Path(tempfile.gettempdir()) / "head_to_head_programs")
     parser.add_argument("--loop", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.seconds:
-        options.contenders = ",".join(each for each in options.contenders.split(",") if each != WINNER)
+    contenders = [each for each in options.contenders.split(",") if not (options.seconds and each == WINNER)]
+    if not contenders or not set(contenders) <= CONTENDERS.keys():
+        parser.error(f"--contenders {options.contenders} (known: {', '.join(CONTENDERS)}; {WINNER} without --seconds)")
+    options.contenders = ",".join(contenders)
     return options
 
 
@@ -83,10 +88,11 @@ def _lines(file: Path) -> list[str]:
 
 
 def measured(arena: Arena, contender: str, seed: int, marks: Sequence[int], _: Any) -> dict[str, Any]:
-    """Return the losses of the leaders after so many epochs: as the search saw them, and confirmed."""
+    """Return the losses of the leaders after so many epochs, as the search saw them, and confirmed; NaN without one."""
     trainings = CONTENDERS[contender](arena, seed)
     found = winners(arena, seed, trainings, marks) if contender == WINNER else leaders(trainings, marks, "minimize")
-    losses = [(each.objective, arena.confirmed(each.point)) for each in found if each is not None]
+    none = (math.nan, math.nan)
+    losses = [none if each is None else (each.objective, arena.confirmed(each.point)) for each in found]
     return {"seen": [seen for seen, _ in losses], "confirmed": [loss for _, loss in losses]}
 
 

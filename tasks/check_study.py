@@ -10,7 +10,7 @@ from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import notes_on
-from nightune.models.training.graph_key import graph_key
+from nightune.models.training.graph_key import graph_key, program_key, structure_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.build_models import Builds, architectures, build_models
@@ -21,6 +21,7 @@ from nightune.tasks.prior_scores import prior_scores
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
+from nightune.tasks.trial.trainer import shared_rules_of
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import table_text
 from nightune.tuning.search.population import has_options, perturbed_dimensions
@@ -38,7 +39,8 @@ class StudyCheck:
     """The plan of a sweep. `refused` counts the trials whose params contradict each other, by the violated rule.
 
     `notes` counts the trials that are trained with a caveat, by the caveat. `columns` describes the columns of a table,
-    and `classes` counts the training rows of each class. `folds` has the number of training rows of each fold, and
+    and `classes` counts the training rows of each class. `programs` are those of a compiled engine, if floats of users'
+    functions are dropout rates, and if none is. `folds` has the number of training rows of each fold, and
     `largest_cost_epochs` counts the epochs of all folds.
     """
 
@@ -56,6 +58,7 @@ class StudyCheck:
     refused: dict[str, int]
     notes: dict[str, int]
     graph_keys: list[str]
+    programs: tuple[int, int]
     largest_cost_epochs: int
     models_built: int  # 0 where no model was built
     model_findings: list[str]
@@ -110,6 +113,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         refused=drawn.refused,
         notes=dict(Counter(note for recipe in drawn.recipes for note in notes_on(recipe))),
         graph_keys=drawn.graph_keys(study),
+        programs=drawn.programs(study),
         largest_cost_epochs=planned_epochs(study.search, study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
@@ -201,8 +205,14 @@ class _Drawn:
     refused: dict[str, int]
 
     def graph_keys(self, study: Study) -> list[str]:
-        """Return the keys of the programs that a compiled engine would make."""
+        """Return the graph keys, by which trials are trained in cohorts."""
         return sorted({graph_key(recipe, code_of(recipe, study.path.parent)) for recipe in self.recipes})
+
+    def programs(self, study: Study) -> tuple[int, int]:
+        """Return the number of programs that a compiled engine would make, if floats of models are rates, or not."""
+        rules, phases = shared_rules_of(study.space), [phase for recipe in self.recipes for phase in recipe.phases]
+        most = {program_key(each, code_of(each, study.path.parent), rules) for each in phases}
+        return len({structure_key(each, rules) for each in phases}), len(most)
 
 
 def _start(study: Study, started: Beginning, task: str) -> dict[str, object]:

@@ -71,13 +71,18 @@ def recorded_kind(task: str) -> str:
 
 
 @contextmanager
-def damage_refused(file: str, where: str) -> Iterator[None]:
-    """Name the remedy where a file that ships with the package cannot be read: StudyError in place of ValueError."""
+def damage_refused(
+    file: str, where: str, key: str = "search.start", remedy: str = 'set start = "none"'
+) -> Iterator[None]:
+    """Name the remedy where a file that ships with the package cannot be read: StudyError in place of ValueError.
+
+    `remedy` does without the file, by `key`.
+    """
     try:
         yield
     except ValueError as error:
-        message = f'the installed {file} is damaged; reinstall nightune, or set start = "none"'
-        raise StudyError(where, [Problem("search.start", message)]) from error
+        message = f"the installed {file} is damaged; reinstall nightune, or {remedy}"
+        raise StudyError(where, [Problem(key, message)]) from error
 
 
 def trainable_params(study: Study, point: Params) -> dict[str, Value]:

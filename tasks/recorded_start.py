@@ -10,27 +10,29 @@ from nightune.tuning.search.recorded_scores import has_recorded_scores, prior_of
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import Params, Value
 
+METHODS, REMEDY = "--methods", "leave auto out"
 
-def recorded_start(space: SearchSpace, task: str, has_scores: bool, where: str) -> Start | None:
-    """Return what `auto` begins with in a space, for the task of its data; None if no portfolio is installed.
+
+def recorded_start(space: SearchSpace, task: str, has_scores: bool, where: str) -> Start:
+    """Return what `auto` begins with in a space, for the task of its data; draws if no portfolio is installed.
 
     Its model has no scores on other data unless `has_scores` is set, as for one objective. StudyError names `where` if
     an installed file is damaged.
     """
-    if not is_shipped():
-        return None
-    kind, prior = recorded_kind(task), None
-    with damage_refused("portfolio.json", where):
-        portfolio = read_portfolio()
+    kind, portfolio, prior = recorded_kind(task), None, None
+    if is_shipped():
+        with damage_refused("portfolio.json", where, METHODS, REMEDY):
+            portfolio = read_portfolio()
     if has_scores and has_recorded_scores():
-        with damage_refused("recorded_scores.json", where):
-            prior = prior_of(read_recorded_scores(), space, kind, _complete)
+        with damage_refused("recorded_scores.json", where, METHODS, REMEDY):
+            recorded = read_recorded_scores()
+        prior = prior_of(recorded, space, kind, _complete)
     return Start(partial(_fitted, portfolio, space, kind), prior)
 
 
-def _fitted(portfolio: Portfolio, space: SearchSpace, kind: str, seed: int) -> tuple[Fitted, ...]:
+def _fitted(portfolio: Portfolio | None, space: SearchSpace, kind: str, seed: int) -> tuple[Fitted, ...]:
     """Return the configurations as the first sweep of a study with this seed begins with them."""
-    return begin(portfolio, space, kind, _complete, (), (seed, 0)).fitted
+    return () if portfolio is None else begin(portfolio, space, kind, _complete, (), (seed, 0)).fitted
 
 
 def _complete(point: Params) -> dict[str, Value]:

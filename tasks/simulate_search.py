@@ -38,20 +38,25 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.population import POPULATION
 from nightune.tuning.study.space_content import question_of, space_of
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import listing
+from nightune.vocabulary import counted, listing
 
 FEWEST_TRIALS = 2
+SEVERAL = "several objectives: the methods are compared, and propose, by the first one alone"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data."""
+    """What recorded trials have in common, so that they can be compared: space, objective, epochs, limits, data.
+
+    `needs_all`: the study needs trials that are trained in full, so that its `auto` has no rungs.
+    """
 
     space: SearchSpace
     direction: str
     metric: str
     epochs: int
     key: str
+    needs_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ def read_pool(store: Store, question: Question, sweeps: Sequence[Sweep], start: 
         outside=len(from_start) - len(recordings),
         structure=structure_of(question.space),
         start=start,
+        needs_all=question.needs_all,
     )
 
 
@@ -155,11 +161,12 @@ def _replay(
     epochs: Sequence[int],
     seeds: int,
 ) -> Replay:
-    start = _start(store, question, sweeps[-1]) if "auto" in methods else None
+    start = _start(store, question, sweeps) if "auto" in methods else None
     pool, ids = read_pool(store, question, sweeps, start), tuple(each.id for each in sweeps)
-    if len(pool.by_point) < FEWEST_TRIALS or math.isnan(pool.best):
+    ranked = sum(math.isfinite(pool.objective(several[0].point)) for several in pool.by_point.values())
+    if ranked < FEWEST_TRIALS:
         problem = (
-            f"{len(pool.by_point)} recorded points with an objective are too few (needed: {FEWEST_TRIALS} or more)"
+            f"{counted(ranked, 'recorded point')} with an objective, which is too few (needed: {FEWEST_TRIALS} or more)"
         )
         told = "; ".join([problem, *left_out(pool)])
         raise InputError(", ".join(ids), f"{told}; train more trials, or name more sweeps of the study")
@@ -167,6 +174,7 @@ def _replay(
     short = [name for name in methods if name not in fitting]
     limits = [
         *limits_of(pool),
+        *([SEVERAL] if sweeps[-1].further else []),
         *([said_of_start(pool)] if "auto" in fitting else []),
         *([f"too few epochs for rungs: {', '.join(short)} left out"] if short else []),
     ]
@@ -193,13 +201,16 @@ def _question(store: Store, sweep: Sweep) -> Question:
     if content is None or space is None:
         raise SweepNotFoundError(f"{sweep.id}: its study is not recorded as it was; name another sweep")
     epochs, key = int(content["search"]["epochs"]), f"{question_of(content)} {sweep.data_version}"
-    return Question(space, sweep.direction, sweep.metric, epochs, key)
+    needs_all = bool(sweep.further or content["search"].get("reuse"))
+    return Question(space, sweep.direction, sweep.metric, epochs, key, needs_all)
 
 
-def _start(store: Store, question: Question, sweep: Sweep) -> Start | None:
-    """Return what `auto` begins with for the question that a sweep answers; None if its data's task is not recorded."""
-    profile = read_profile(store, sweep)
-    return None if profile is None else recorded_start(question.space, profile.task, not sweep.further, sweep.id)
+def _start(store: Store, question: Question, sweeps: Sequence[Sweep]) -> Start | None:
+    """Return what `auto` begins with for the question of sweeps; None if none has the task of their data."""
+    for sweep in reversed(sweeps):
+        if profile := read_profile(store, sweep):
+            return recorded_start(question.space, profile.task, not sweep.further, sweep.id)
+    return None
 
 
 def _recordings(store: Store, question: Question, results: Iterable[TrialResult]) -> Iterator[Recording]:

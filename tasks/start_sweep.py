@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
@@ -14,6 +15,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import metric_digest, sample_recipes
 from nightune.tasks.reporting.data_record import record_data
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
+from nightune.tasks.search_budget import local_time
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreement, read_agreement
@@ -33,6 +35,7 @@ from nightune.tasks.trial.threads import settle_threads
 from nightune.tasks.trial.trainer import accumulates_blocks, make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import admitted_trials, finished_trainings, planned_epochs, trainings
+from nightune.tuning.study.ends import seconds_to_end
 from nightune.tuning.study.rounds import as_settled, is_expected
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
@@ -111,7 +114,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     try:
         with interrupts_raised(), crash_log.choosing_engine():
             make = None if dataset.is_on_disk else trained_on
-            work = PlannedWork(*planned_work(study))
+            work = PlannedWork(*planned_work(study, local_time()))
             key = check_key(_question(study, data, recipes, request) | check_setting())
             known = read_agreement(store.compiled, key)
             choice = choose_engine(request, recipes, dataset, folder, make, work, known)
@@ -122,19 +125,23 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 
 
-def planned_work(study: Study) -> tuple[int, int, int]:
-    """Return the trials and epochs of a sweep at most, and how many of the trials are proposed by what is expected."""
+def planned_work(study: Study, now: datetime) -> tuple[int, int, int, float]:
+    """Return what a sweep that begins now has at most: trials, epochs, trials proposed by what is expected, seconds."""
     search, brackets = study.search, study.brackets
     trials = admitted_trials(search, brackets)
     within = ((each, max(0, trials - each.first)) for each in brackets if is_expected(search, each))
     proposed = sum(min(each.trials, room) for each, room in within)
-    return trials, planned_epochs(search, brackets), proposed
+    return trials, planned_epochs(search, brackets), proposed, seconds_to_end(search.ends, now)
 
 
 def _question(study: Study, data: PreparedData, recipes: Sequence["Recipe"], request: str) -> dict[str, Any]:
-    """Return what is compared in a check, of any sweep of the study: not the points that a sweep draws."""
+    """Return what is compared in a check, of any sweep of the study: not the points that a sweep draws.
+
+    The ends of its search decide whether programs pay for themselves.
+    """
     code = {code_of(recipe, study.path.parent) for recipe in recipes} | {metric_digest(study)}
-    return {"study": study.content, "data": data.version, "code": sorted(code), "request": request}
+    asked = {"study": study.content, "data": data.version, "code": sorted(code), "request": request}
+    return {**asked, "ends": study.search.ends} if study.search.ends else asked
 
 
 def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:

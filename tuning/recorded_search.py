@@ -18,6 +18,7 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.structures import Structure
 from nightune.tuning.simulator import Bank, Leader, Training, leaders, simulate
 from nightune.tuning.study.budgets import ROUND, brackets, largest_cost_epochs
+from nightune.tuning.study.full_trainings import with_possible_rungs
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params
 from nightune.vocabulary import sign_of
@@ -67,7 +68,8 @@ class Pool:
     """The recorded trials of sweeps of one space, objective, data and number of epochs.
 
     Left out are `continuations` of other trials, and trials whose point is `outside` the space. `structure` tells which
-    points share a program. A method that begins with the portfolio has `start`, or draws without it.
+    points share a program. A method that begins with the portfolio has `start`, or draws without it. With `needs_all`
+    `auto` trains all trials in full, as the study asks.
     """
 
     space: SearchSpace
@@ -78,6 +80,7 @@ class Pool:
     outside: int = 0
     structure: Structure | None = None
     start: Start | None = None
+    needs_all: bool = False
 
     @cached_property
     def by_point(self) -> dict[str, list[Recording]]:
@@ -120,15 +123,20 @@ class Pool:
 
         A param that the configuration draws, for want of a value, decides only between points that are equally near.
         """
-        encode = Encoding(self.space)
+        (encode, places), recorded = self._encoded, [each[0].point for each in self.by_point.values()]
         parts = [part.dimension.name for part in encode.parts]
-        left = [each[0].point for each in self.by_point.values()]
-        found: list[Params] = []
-        for each in configurations[: len(left)]:
+        found: list[int] = []
+        for each in configurations[: len(recorded)]:
             weights = np.array([DRAWN_WEIGHT if name in each.drawn else 1.0 for name in parts])[encode.groups]
-            away = np.square(encode(left) - encode([each.point])) @ weights
-            found.append(left.pop(int(away.argmin())))
-        return found
+            away = np.square(places - encode([each.point])) @ weights
+            away[found] = np.inf
+            found.append(int(away.argmin()))
+        return [recorded[place] for place in found]
+
+    @cached_property
+    def _encoded(self) -> tuple[Encoding, np.ndarray]:
+        encode = Encoding(self.space)
+        return encode, encode([each[0].point for each in self.by_point.values()])
 
     @property
     def trained_epochs(self) -> int:
@@ -214,10 +222,11 @@ def _of_dropped(pool: Pool) -> Iterator[str]:
 def said_of_start(pool: Pool) -> str:
     """Say what a replay of `auto` begins with, one sentence."""
     if pool.start is None:
-        return "auto begins with draws, as auto_drawn does: there is no portfolio, or the task is not recorded"
+        return "auto begins with draws, as auto_drawn does: the task of the data is not recorded"
     scores = "without scores on other data" if pool.start.prior is None else "with its scores on other data"
-    said = f"auto begins with the recorded points nearest to the portfolio's, {scores}"
-    return f'{said}; auto_drawn, as start = "none", with draws'
+    nearest, none = "the recorded points nearest to the portfolio's", "draws, for want of a portfolio for this space"
+    begun = nearest if pool.start.configurations(0) else none
+    return f'auto begins with {begun}, {scores}; auto_drawn, as start = "none", with draws alone'
 
 
 def fits(pool: Pool, method: str) -> bool:
@@ -254,7 +263,9 @@ def _seconds(pool: Pool, trainings: Iterable[Training], marks: Sequence[int]) ->
 def _section(pool: Pool, method: str, epochs: int) -> SearchSection:
     settings, points = {"epochs": pool.epochs, **METHODS[method][0]}, len(pool.by_point)
     if method != "successive_halving":
-        return SearchSection.model_validate(settings | ({} if method == "hyperband" else {"trials": points}))
+        search = SearchSection.model_validate(settings | ({} if method == "hyperband" else {"trials": points}))
+        needs_all = pool.needs_all and search.chooses_rungs
+        return search.in_full() if needs_all else with_possible_rungs(search, None, pool.space)
     sizes = (SearchSection.model_validate({**settings, "trials": trials}) for trials in count(2))
     fitting = next(sizes)
     for each in sizes:

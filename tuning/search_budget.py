@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, replace
 from datetime import datetime
 
-from nightune.tuning.study.ends import end_text
+from nightune.tuning.study.ends import HOUR, end_text
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 
-HOUR = 3600.0
 RECORD_SECONDS = 30.0
 
 

@@ -35,7 +35,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *[("model", f"{architecture} · {size}") for architecture, size in check.sizes.items()],
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
         *([("engine", check.engine)] if check.engine else []),
-        ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
+        ("graph keys", f"{len(check.graph_keys)} · {_programs(*check.programs)}"),
         *_start_lines(check),
         *_round_lines(check),
         *_bracket_lines(check),
@@ -76,6 +76,13 @@ def _trials(check: StudyCheck) -> str:
     most = "at most " if check.ends else ""
     method = f"{check.method}, the default" if check.is_default_method else check.method
     return " · ".join((f"{most}{check.trials} ({method})", *check.ends))
+
+
+def _programs(least: int, most: int) -> str:
+    """Say how many programs a compiled engine makes; which floats of a user's function are rates is not known."""
+    if least == most:
+        return counted(least, "program")
+    return f"{least} to {most} programs (models that differ in dropout rates alone share one)"
 
 
 def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[str, str]:

@@ -33,11 +33,23 @@ class PlannedWork:
     """What a sweep trains at most: trials, and their epochs in total, each of which trains every fold once.
 
     Of the trials `proposed` are not drawn, but chosen with a preference for programs of earlier ones (decision 157).
+    After so many `seconds` the search ends.
     """
 
     trials: int
     epochs: int
     proposed: int = 0
+    seconds: float = math.inf
+
+    def first(self, share: float) -> "PlannedWork":
+        """Return the work of the first trials, one at least: of those, the drawn ones come before the proposed ones."""
+        trials = max(1, round(share * self.trials))
+        return replace(
+            self,
+            trials=trials,
+            epochs=max(1, round(share * self.epochs)),
+            proposed=max(0, trials - (self.trials - self.proposed)),
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,48 @@ class Seconds:
     fit: float
 
 
+@dataclass(frozen=True)
+class _Estimate:
+    """What the trials of some work cost, in seconds: to compile their programs, in all with that engine, in `fit`."""
+
+    work: PlannedWork
+    programs: int
+    compiling: float
+    compiled: float
+    fit: float
+
+    @property
+    def is_less_in_fit(self) -> bool:
+        return self.fit < MARGIN * self.compiled and self.compiled - self.fit > LEAST_SAVED_SECONDS
+
+
+@dataclass(frozen=True)
+class _Prices:
+    """What one trial costs: `members` are its trainings in one program."""
+
+    engine: Compiles
+    recipes: Sequence[Recipe]
+    members: int
+    seconds: Seconds
+
+    def estimate(self, work: PlannedWork, epoch: Sequence[float] = (0.0, 0.0)) -> _Estimate:
+        """Return what the work costs, or as much of it as `fit` trains before the search ends.
+
+        `epoch` are the seconds of one in the compiled engine and in `fit`.
+        """
+        found = self._of_all(work, epoch)
+        return found if found.fit <= work.seconds else self._of_all(work.first(work.seconds / found.fit), epoch)
+
+    def _of_all(self, work: PlannedWork, epoch: Sequence[float]) -> _Estimate:
+        programs = _programs(self.engine, self.recipes, work)
+        compiling = (programs - 1) * max(0.0, self.seconds.first - self.seconds.compiled)
+        compiled, fit = (
+            self.members * (work.trials * each + work.epochs * more)
+            for each, more in zip((self.seconds.compiled, self.seconds.fit), epoch, strict=True)
+        )
+        return _Estimate(work, programs, compiling, compiling + compiled, fit)
+
+
 def cheaper_in_fit(
     engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path, work: PlannedWork, seconds: Seconds
 ) -> str | None:
@@ -61,43 +115,33 @@ def cheaper_in_fit(
     """
     if not isinstance(engine, Compiles):
         return None
-    sample = recipes[:COUNTED_RECIPES]
-    programs = _programs(engine.program_count(sample), sample, work)
-    members = max(1, len(dataset.folds))  # trainings of a trial, in one program
-    compiling = (programs - 1) * max(0.0, seconds.first - seconds.compiled)
-    compiled, fit = (work.trials * members * each for each in (seconds.compiled, seconds.fit))
-    compiled += compiling
-    if not _is_worth_it(compiled, fit):
+    prices = _Prices(engine, recipes, max(1, len(dataset.folds)), seconds)
+    if not prices.estimate(work).is_less_in_fit:
         return None
-    measured = _measured_epochs((engine, make_engine("fit", dataset, folder)), sample, dataset, folder)
-    if measured is None:
-        return None
-    compiled += work.epochs * members * measured[0]
-    fit += work.epochs * members * measured[1]
-    if not _is_worth_it(compiled, fit):
+    engines = (engine, make_engine("fit", dataset, folder))
+    measured = _measured_epochs(engines, recipes[:COUNTED_RECIPES], dataset, folder)
+    if measured is None or not (found := prices.estimate(work, measured)).is_less_in_fit:
         return None
     return (
-        f"{programs} programs for {work.trials} trials would take about {compiling:.0f} s to compile: "
-        f"the sweep at most {compiled:.0f} s, {fit:.0f} s in fit"
+        f"{found.programs} programs for {found.work.trials} trials would take about {found.compiling:.0f} s to "
+        f"compile: the sweep at most {found.compiled:.0f} s, {found.fit:.0f} s in fit"
     )
 
 
-def _programs(counted: int, sample: Sequence[Recipe], work: PlannedWork) -> int:
+def _programs(engine: Compiles, recipes: Sequence[Recipe], work: PlannedWork) -> int:
     """Return the expected number of programs: more trials bring more if most of the sampled ones have their own.
 
     Proposed trials bring fewer, unless their structures tell fewer programs apart than there are, as where a width is
     a float.
     """
+    sample = recipes[: min(COUNTED_RECIPES, work.trials)]
+    counted = engine.program_count(sample)
     if 2 * counted <= len(sample):
         return counted
     rules = frozenset(filter(None, (recipe.optimizer.shared_rule for recipe in sample)))
     are_told_apart = counted <= len({structure_key(each, rules) for recipe in sample for each in recipe.phases})
     saved = (1 - NEW_SHARE) * work.proposed if are_told_apart else 0
     return max(1, round(counted * (work.trials - saved) / len(sample)))
-
-
-def _is_worth_it(compiled: float, fit: float) -> bool:
-    return fit < MARGIN * compiled and compiled - fit > LEAST_SAVED_SECONDS
 
 
 def _measured_epochs(

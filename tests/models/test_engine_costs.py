@@ -39,7 +39,7 @@ def why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Why:
 
     def ask(
         recipes: list[Recipe],
-        work: tuple[int, ...],
+        work: tuple[Any, ...],
         seconds: tuple[float, float, float],
         epochs: tuple[float, float] = (0.0, 0.0),
         folds: int = 0,
@@ -99,6 +99,23 @@ def test_all_folds_of_a_trial_share_its_program(why: Why) -> None:
     seconds, epochs = (2.1, 0.1, 0.4), (0.01, 0.06)
     assert why(WIDTHS, (40, 400), seconds, epochs) is not None
     assert why(WIDTHS, (40, 400), seconds, epochs, folds=5) is None
+
+
+def test_hours_admit_the_trials_that_fit_would_train_in_them(why: Why) -> None:
+    """Of 1,000 trials 30 in 12 s of 0.4 s each, of which 14 are proposed: 21 programs, of 2 s each."""
+    reason = why(WIDTHS, (1_000, 5_000, 984, 12.0), (2.1, 0.1, 0.4))
+    assert reason is not None
+    assert all(said in reason for said in ("21 programs", "30 trials", "40 s", "43 s", "12 s in fit"))
+    few, seconds = WIDTHS[:8] * 2, (2.1, 0.1, 0.12)  # 8 programs of 2 s each, which 1,000 trials repay
+    assert why(few, (1_000, 5_000), seconds) is None
+    assert why(few, (1_000, 5_000, 0, 12.0), seconds) is not None
+    assert why(few, (1_000, 5_000, 0, 12.0), seconds, (0.01, 0.2)) is None  # fit trains 11, the other takes 16 s
+
+
+def test_a_few_trials_have_no_more_programs_than_they_are(why: Why) -> None:
+    reason = why(WIDTHS[:8] * 2, (3, 15), (3.1, 0.1, 0.4))
+    assert reason is not None
+    assert "3 programs" in reason
 
 
 @pytest.mark.parametrize("seconds", [(0.3, 0.1, 0.16), (2.1, 2.0, 1.95)])

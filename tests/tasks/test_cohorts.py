@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nightune.flows.commands.check_tables import _programs
 from nightune.tasks.check_study import check_study
 from nightune.tasks.cohorts import COHORT_TRIALS, REFUSED, cohorts, first_of_layouts, training_order, trials_text
 from nightune.tasks.load_study import load_study
@@ -49,7 +50,9 @@ def cut(trials: Sequence[Trial], folder: Path = Path()) -> list[list[int]]:
 def test_a_mixed_study_is_split_into_as_many_cohorts_as_it_has_graph_keys(mixed: Study, trials: list[Trial]) -> None:
     """Two optimizers' families, with dropout and without: four, for any batch sizes."""
     assert len({trial.params.get("batch_size.size") for trial in trials}) == 5
-    assert len(cut(trials)) == len(check_study(mixed).graph_keys) == 4
+    check = check_study(mixed)
+    assert len(cut(trials)) == len(check.graph_keys) == 4
+    assert check.programs == (2, 2)  # as are trained, below
     assert sorted(number for cohort in cut(trials) for number in cohort) == list(range(24))
 
 
@@ -75,6 +78,37 @@ def test_each_cohort_is_trained_in_one_program_that_optimizers_share(
     assert [len(each) for each in programs] == [1] * len(programs)
     # One without dropout and one with it, for both families of optimizers.
     assert engine.programs == len(set.union(*programs)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("body", "place"), [("Dropout(amount)", 0), ("Dense(int(40 * amount))", 1)])
+def test_a_check_says_how_many_programs_a_function_has_with_floats_that_are_dropout_rates_and_that_are_not(
+    body: str, place: int, tmp_path: Path
+) -> None:
+    import keras
+
+    from nightune.models.engines.make import make_engine
+    from nightune.models.training.engine import COMPILED_ENGINES
+    from nightune.tasks.prepare_data import read_dataset
+    from nightune.tasks.propose_trials import sample_recipes
+
+    (tmp_path / "own.py").write_text(
+        "def build(input_shape, output_size, amount: float = 0.1):\n"
+        "    from keras import Input, Sequential, layers\n\n"
+        f"    return Sequential([Input(input_shape), layers.{body}, layers.Dense(output_size)])\n"
+    )
+    path = tmp_path / "own.toml"
+    own = '[model]\narchitecture = "own.py:build"\namount = { low = 0.1, high = 0.5 }\n[space]'
+    text = STUDY.replace("[space]", own).replace("model.dropout = [0.0, 0.1, 0.3]\n", "")
+    path.write_text(text.replace("trials = 24", "trials = 6"), encoding="utf-8")
+    study = load_study(path)
+    check = check_study(study)
+    assert check.programs == (1, 6)
+    assert len(check.graph_keys) == 6
+    assert _programs(*check.programs).startswith("1 to 6 programs")
+    assert _programs(2, 2) == "2 programs"
+    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], read_dataset(study), tmp_path)
+    assert engine.program_count(sample_recipes(study)) == check.programs[place]
 
 
 def trial(number: int, **params: object) -> Trial:

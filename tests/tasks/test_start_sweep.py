@@ -1,8 +1,10 @@
 """A sweep interrupted before it trains is closed as interrupted, and a complete one is left alone."""
 
+import math
 import os
 import signal
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,21 @@ def test_engines_are_weighed_by_the_trials_that_all_epochs_admit(small_study: Pa
     small_study.write_text(text.replace("trials = 4", "total_epochs = 26"))
     study = load_study(small_study)
     assert study.trial_count == 1000
-    assert planned_work(study) == (13, 26, 0)  # of two epochs each, all in the first round
+    now = datetime(2026, 11, 30, 20, tzinfo=UTC)
+    assert planned_work(study, now) == (13, 26, 0, math.inf)  # of two epochs each, all in the first round
     longer = study.model_copy(update={"search": study.search.model_copy(update={"total_epochs": 80})})
-    assert planned_work(longer) == (40, 80, 24)
+    assert planned_work(longer, now) == (40, 80, 24, math.inf)
+    late = study.model_copy(update={"search": study.search.model_copy(update={"until": "07:00", "hours": 12.0})})
+    assert planned_work(late, now)[-1] == 11 * 3600.0
+
+
+def test_agreement_of_other_ends_is_not_remembered_since_they_decide_which_engine_costs_less(
+    store_root: Path, small_study: Path
+) -> None:
+    study = load_study(small_study)
+    data = prepare_data.fn(study, store_root)
+    searches = [study.search, *(study.search.model_copy(update={"total_epochs": each}) for each in (4, 8, 8))]
+    keys = [
+        check_key(module._question(study.model_copy(update={"search": each}), data, [], "auto")) for each in searches
+    ]
+    assert len(set(keys)) == 3

@@ -79,6 +79,18 @@ def test_auto_begins_with_the_recorded_points_nearest_to_the_portfolio_and_auto_
         assert compare(begun, method, [8, 64], 4) == compare(POOL, method, [8, 64], 4)
     assert "without scores" in said_of_start(begun)
     assert "draws" in said_of_start(POOL)
+    assert "for want of a portfolio" in said_of_start(replace(POOL, start=Start(lambda seed: [])))
+
+
+def test_auto_has_no_rungs_where_the_study_needs_full_trainings() -> None:
+    whole = replace(POOL, needs_all=True)
+    space = SearchSpace((*SPACE.dimensions, Dimension("stopping.rule", Choice(("median",)))))
+    points = [replace(each, point={**each.point, "stopping.rule": "median"}) for each in POOL.recordings]
+    by_rule = replace(POOL, space=space, recordings=tuple(points))
+    drawn = compare(POOL, "random", [8, 24], 4)
+    assert compare(whole, "auto_drawn", [8, 24], 4) == compare(by_rule, "auto_drawn", [8, 24], 4) == drawn
+    assert compare(POOL, "auto_drawn", [8, 24], 4) != drawn
+    assert compare(whole, "gp_rungs", [8, 24], 4) == compare(POOL, "gp_rungs", [8, 24], 4)
 
 
 def test_a_replay_expects_the_scores_that_its_start_has() -> None:

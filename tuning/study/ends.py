@@ -1,7 +1,8 @@
 """What ends a search beside its number of trials: epochs, hours, a time of day, and trials without a better one."""
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from pydantic_core import PydanticCustomError
@@ -12,6 +13,7 @@ from nightune.vocabulary import shown, sign_of
 ENDS = ("total_epochs", "hours", "device_hours", "until", "patience")  # keys of [search]; they change no trial
 MAY_CHANGE = (*ENDS, "history", "audit")  # keys of [search] that may change while a sweep continues
 MOST_TRIALS = 1000  # of a search that has an end and no number of trials
+HOUR = 3600.0  # seconds
 TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
@@ -28,6 +30,14 @@ def next_time(time: str, now: datetime) -> datetime:
     hour, minute = map(int, time.split(":"))
     today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return today if today > now else today + timedelta(days=1)
+
+
+def seconds_to_end(ends: Mapping[str, object], now: datetime) -> float:
+    """Return the seconds that a search which begins now may take by these ends at most; infinite by those of trials."""
+    found = [HOUR * float(str(ends[name])) for name in ("hours", "device_hours") if name in ends]
+    if "until" in ends:
+        found.append((next_time(str(ends["until"]), now) - now).total_seconds())
+    return min(found, default=math.inf)
 
 
 def trials_since_best(results: Iterable[TrialResult], direction: str) -> int:
