@@ -5,12 +5,14 @@ record, some 30 ms, at the end of each of its cohorts.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.client_process import client_process
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tuning.study.budgets import most_trainings
 from nightune.tuning.study.population import POPULATION
@@ -33,6 +35,14 @@ def written_beside(setting: Setting) -> Iterator[Setting]:
             with known.written_beside(writer.wait):
                 yield replace(setting, writer=writer)
                 writer.wait()
-        finally:
-            if setting.budget is not None:
-                write_search_seconds(setting.store, setting.sweep, setting.budget.seconds)
+        except BaseException:
+            with retry_limit(2.0), suppress(StoreError):  # stop soon, and by this error
+                _write_seconds(setting)
+            raise
+        _write_seconds(setting)
+
+
+def _write_seconds(setting: Setting) -> None:
+    budget, sweep = setting.budget, setting.sweep
+    if budget is not None and not (sweep.is_complete or sweep.ended_by):  # else nothing is trained
+        write_search_seconds(setting.store, sweep, budget.seconds)

@@ -15,6 +15,7 @@ from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 RECORD_SECONDS = 30.0
+RECORD_SHARE = 0.5  # of what a process has taken: a loop of processes that are soon killed counts, too
 
 
 class SearchEndedError(Exception):
@@ -49,11 +50,12 @@ class SearchBudget:
     ended_by: str = ""
 
     def __post_init__(self, results: Iterable[TrialResult]) -> None:
-        self._began = self.clock() - self.earlier_seconds
+        self._here = self.clock()
+        self._began = self._here - self.earlier_seconds
         self._trained = {result.trial.key: _training(result) for result in results}
         self._reserved: dict[str, int] = {}  # epochs, of the trials that train now
         self._lock = threading.Lock()
-        self._recorded_at = self.clock()
+        self._recorded_at = self._here
 
     @property
     def seconds(self) -> float:
@@ -61,10 +63,14 @@ class SearchBudget:
         return self.clock() - self._began
 
     def is_record_due(self) -> bool:
-        """True once in half a minute: what the search has taken should be recorded, for a process that is killed."""
-        is_due = self.clock() - self._recorded_at > RECORD_SECONDS
+        """True if what the search has taken should be recorded, for a process that is killed; the caller does it.
+
+        Once in half a minute, and before whenever half of what this process has taken is not recorded.
+        """
+        now = self.clock()
+        is_due = now - self._recorded_at > min(RECORD_SECONDS, RECORD_SHARE * (now - self._here))
         if is_due:
-            self._recorded_at = self.clock()
+            self._recorded_at = now
         return is_due
 
     def admits(self, trial: Trial, epochs: int) -> bool:

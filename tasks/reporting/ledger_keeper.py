@@ -114,7 +114,7 @@ class LedgerKeeper:
         setting = self._setting
         if setting.known is None or setting.sweep.is_complete:
             return
-        first = best(setting.known.results(), setting.sweep.direction)
+        first = best(setting.known.written(), setting.sweep.direction)
         if first is not None and first.run_id != self._best_run:
             record_best(setting.store, setting.sweep, first)
             self._best_run = first.run_id

@@ -12,7 +12,7 @@ def counted(results: Iterable[TrialResult]) -> list[TrialResult]:
 
 
 def evidence(ended: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return one trial that did not fail, which says enough, or all: a task's arguments are read through by Prefect."""
+    """Return one trial that did not fail, which says enough, or all."""
     return next(([result] for result in ended if result.status is not Status.FAILED), list(ended))
 
 

@@ -15,6 +15,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished
 from nightune.tasks.tracking.store import retry
+from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.known_trials import KnownTrials
@@ -183,6 +184,32 @@ def test_a_result_that_is_still_to_be_written_counts_and_its_run_is_waited_for(
     assert waits == []
     assert known.results() == [written]
     assert run_to_resume().info.run_id == written.run_id
+
+
+def test_a_failed_trial_has_its_run_once_it_is_written(store: Store, sweep: Sweep, train: Train) -> None:
+    """Its objective is not a number, and equals none."""
+    known, written = KnownTrials(store, sweep), train(0, FAILED, 0)
+    known.add(replace(written, objective=float("nan"), run_id=""))
+    known.add(written)
+    assert [each.run_id for each in known.results()] == [written.run_id]
+
+
+@pytest.mark.parametrize("error", [ValueError("no such group"), MemoryError(), None])
+def test_a_record_that_failed_is_no_failure_of_the_trial_that_continues_from_it(
+    error: Exception | None, store: Store, sweep: Sweep, train: Train
+) -> None:
+    """What a user's code raises, or a lack of memory, would be a result of that trial."""
+    known, written = KnownTrials(store, sweep), train(0, HALTED, 2)
+
+    def wait() -> None:
+        if error is not None:
+            raise error
+
+    known.add(written)
+    with known.written_beside(wait):
+        known.add(replace(written, epochs=4, run_id=""))
+        with pytest.raises(StoreError, match="could not be written"):
+            known.resumed_run(trial_of(0))()
 
 
 def test_a_replicate_is_not_among_the_trials(store: Store, sweep: Sweep) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from nightune.tasks.tracking.store import background_writer as module
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 
 TIMEOUT = 30.0
@@ -110,3 +111,23 @@ def test_an_interrupt_waits_for_accepted_writes(caplog: pytest.LogCaptureFixture
         go()
     assert written == [1]
     assert "a finished trial could not be written: OSError: the disk is full" in caplog.text
+
+
+def test_an_interrupt_of_the_wait_for_a_write_does_not_hide_its_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(_futures: object) -> None:
+        raise KeyboardInterrupt
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    def go() -> None:
+        with BackgroundWriter[None]() as writer:
+            writer.submit(fail)
+            writer.wait()
+
+    monkeypatch.setattr(module, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        go()
+    assert "could not be written: OSError: the disk is full" in caplog.text

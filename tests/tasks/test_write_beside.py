@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from nightune.tasks import write_beside as module
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished
+from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tasks.tracking.trials.known_trials import KnownTrials
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import read_curve
@@ -116,3 +118,66 @@ def test_without_known_trials_and_with_workers_a_cohort_ends_with_its_records(
 ) -> None:
     with written_beside(replace(setting, **changes)) as writing:
         assert writing.writer is None
+
+
+def test_a_rung_is_not_written_whose_earlier_rung_was_not(
+    setting: Setting, trial: Trial, train: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its curve would lack the epochs in between."""
+    may_fail, finish = threading.Event(), TrialLog.finish
+
+    def fails_at_four(log: TrialLog, result: TrialResult, checkpoint: Path | None) -> str:
+        if result.epochs == 4:
+            assert may_fail.wait(TIMEOUT)
+            raise OSError("the disk is full")
+        return finish(log, result, checkpoint)
+
+    monkeypatch.setattr(TrialLog, "finish", fails_at_four)
+    trials = trials_of(trial, range(1))
+
+    def search() -> None:
+        with written_beside(setting) as writing:
+            train(writing, trials, HALTED, 2)
+            train(writing, trials, HALTED, 4)
+            train(writing, trials, Status.COMPLETED, 8)
+            may_fail.set()
+
+    with pytest.raises(OSError, match="the disk is full"):
+        search()
+    assert "could not be written" in caplog.text
+    (result,) = KnownTrials(setting.store, setting.sweep).results()
+    assert (result.status, result.epochs) == (HALTED, 2)
+    assert read_curve(setting.store, result.run_id, "loss") == [1.0, 0.5]
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is recorded of the seconds of searches, by a store that is lost then."""
+    written: list[float] = []
+
+    def write(_store: Store, _sweep: Sweep, seconds: float) -> None:
+        written.append(seconds)
+        raise StoreLostError("no answer")
+
+    monkeypatch.setattr(module, "write_search_seconds", write)
+    return written
+
+
+def budgeted(setting: Setting, **changes: Any) -> Setting:
+    budget: Any = SimpleNamespace(seconds=5.0)
+    return replace(setting, budget=budget, sweep=replace(setting.sweep, **changes))
+
+
+def test_an_interrupt_records_the_seconds_and_stays_one(setting: Setting, seconds: list[float]) -> None:
+    with pytest.raises(KeyboardInterrupt), written_beside(budgeted(setting)):
+        raise KeyboardInterrupt
+    assert seconds == [5.0]
+
+
+@pytest.mark.parametrize("ended", [{"status": SweepStatus.COMPLETE}, {"ended_by": "hours = 8"}])
+def test_a_search_that_has_ended_takes_no_seconds_more(
+    setting: Setting, seconds: list[float], ended: dict[str, Any]
+) -> None:
+    with written_beside(budgeted(setting, **ended)):
+        pass
+    assert seconds == []

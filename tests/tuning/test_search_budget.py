@@ -258,3 +258,14 @@ def test_own_seconds_count_where_trials_share_a_device() -> None:
 def test_every_value_of_an_end_is_read_as_it_was_written() -> None:
     for hours in (8.0, 1 / 3, 8.3333333, 2.5):
         assert not has_room({"hours": hours}, end_text("hours", hours))
+
+
+def test_a_process_that_is_killed_has_recorded_half_of_its_seconds_or_all_but_half_a_minute() -> None:
+    clock = Clock()
+    budget, recorded = budget_of(clock, hours=1.0), list[float]()
+    for _ in range(3600):
+        clock.seconds += 0.1
+        if budget.is_record_due():
+            recorded.append(clock.seconds)
+        assert clock.seconds - recorded[-1] <= min(30.0, clock.seconds / 2)
+    assert len(recorded) <= 25

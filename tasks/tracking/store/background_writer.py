@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from contextvars import copy_context
 from types import TracebackType
@@ -71,4 +71,5 @@ class BackgroundWriter(Generic[R]):
 
     def _collect_oldest(self) -> None:
         with phase(WAITING):
-            self._results.append(self._pending.popleft().result())
+            wait([self._pending[0]])  # an interrupt leaves it among the pending ones
+        self._results.append(self._pending.popleft().result())

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import processor_count
 from nightune.tasks.child_pipe import ChildPipe, served_pipe
-from nightune.tasks.tracking.store.commits import commit_without_waiting
+from nightune.tasks.tracking.store.commits import prepare_commits, without_waiting
 
 RECORDING = (  # calls of a record
     *("create_run", "log_inputs", "log_batch", "set_terminated", "update_run", "set_tag"),
@@ -131,8 +131,12 @@ def client_process(tracking_uri: str, trials: int) -> Iterator[None]:
         on_demand.close()
 
 
+@without_waiting()
 def in_background(write: Callable[[], R]) -> R:
-    """Make a background write in this thread, its calls by the process of the block where there is one."""
+    """Make a background write in this thread, its calls by the process of the block where there is one.
+
+    It is the record of a trial: its commits do not wait for the disk.
+    """
     on_demand = _of_block.get()
     if on_demand is None:
         return write()
@@ -159,18 +163,18 @@ def plain_client(tracking_uri: str) -> Any:
     for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and logged by us
-    commit_without_waiting(tracking_uri)
+    prepare_commits(tracking_uri)
     return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def serve() -> None:
-    """Make the calls that the parent asks for, until it closes the pipe or ends."""
+    """Make the calls that the parent asks for, those of records of trials, until it closes the pipe or ends."""
     requests, answers = served_pipe()
     address = pickle.load(requests)
     with lasting_imports(), without_modules(NOT_NEEDED):
         made = plain_client(address)
         made.search_experiments(max_results=1)
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, BrokenPipeError), without_waiting():
         pickle.dump(None, answers)
         while True:
             answers.flush()

@@ -2,6 +2,7 @@
 
 from nightune.models.training.engine import Compilation
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.commits import without_waiting
 from nightune.tasks.tracking.store.entities import run_tags
 from nightune.tasks.tracking.store.records import number_of_tag
 from nightune.tasks.tracking.store.store import Store, client
@@ -16,4 +17,5 @@ def add_compilation(store: Store, sweep: Sweep, added: Compilation) -> None:
     functions = int(number_of_tag(tags.get(names.COMPILED_FUNCTIONS, "0"))) + added.functions
     seconds = number_of_tag(tags.get(names.COMPILE_SECONDS, "0")) + added.seconds
     tags = {names.COMPILED_FUNCTIONS: str(functions), names.COMPILE_SECONDS: f"{seconds:.1f}"}
-    client(store).log_batch(sweep.run_id, tags=run_tags(tags))
+    with without_waiting():  # after each cohort that compiles, and nothing else of it is lost
+        client(store).log_batch(sweep.run_id, tags=run_tags(tags))

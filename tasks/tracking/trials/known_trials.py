@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.errors import RefusedRequestError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.records import whole_records
+from nightune.tasks.tracking.store.retry import in_one_line
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.rungs import result_at
@@ -34,7 +35,7 @@ class KnownTrials:
         self._with_rungs: dict[str, Any] = {}  # runs that have ended a rung, as read
         self._copied: set[str] = set()  # keys of trials that this sweep has not trained itself
         self._added: set[str] = set()  # keys
-        self._run_ids: dict[str, str] = {}  # by key, of the results that are written
+        self._written: dict[str, TrialResult] = {}  # by key, as last written
         self._lock = threading.Lock()
         self._wait: Callable[[], None] = _nothing  # for the records that are still to be written
         self._open: dict[str, str] = {}  # runs by key that an earlier command left to resume, those of replicates, too
@@ -45,6 +46,10 @@ class KnownTrials:
     def results(self) -> list[TrialResult]:
         """Return the finished trials, those that halted at a rung included."""
         return list(self._results.values())
+
+    def written(self) -> list[TrialResult]:
+        """Return the finished trials as they are in the store: those of which something is written."""
+        return list(self._written.values())
 
     def trained(self) -> list[TrialResult]:
         """Return the finished trials that were not copied from an earlier sweep."""
@@ -61,12 +66,13 @@ class KnownTrials:
         if not result.trial.is_searched:
             return
         key, is_small = result.trial.key, not (result.curves or result.traceback)
+        small = result if is_small else replace(result, curves={}, traceback="")
         with self._lock:
             if result.run_id:
-                self._run_ids[key] = result.run_id
+                self._written[key] = small
             latest = self._results.get(key)
-            if latest is None or latest.run_id or not result.run_id or latest == replace(result, run_id=""):
-                self._results[key] = result if is_small else replace(result, curves={}, traceback="")
+            if latest is None or latest.run_id or not result.run_id or _is_same(latest, result):
+                self._results[key] = small
             self._added.add(key)
 
     @contextmanager
@@ -85,7 +91,7 @@ class KnownTrials:
         """
         key, result = trial.key, self._results.get(trial.key)
         if result is not None and result.status is Status.NOT_PROMOTED:
-            return lambda: self._written_run(key)
+            return lambda: self._written_run(result)
         return lambda: self._run(self._open[key]) if key in self._open else None
 
     def reusable(self, keys: Iterable[str]) -> dict[str, TrialResult]:
@@ -103,7 +109,7 @@ class KnownTrials:
             return
         if is_finished(run):
             for result in whole_records([run], read_result):
-                self._results[result.trial.key], self._run_ids[result.trial.key] = result, result.run_id
+                self._results[result.trial.key] = self._written[result.trial.key] = result
         if names.RUNG in run.data.tags:
             self._with_rungs[key] = run
         if names.REUSED_FROM in run.data.tags:
@@ -114,15 +120,24 @@ class KnownTrials:
         if key in self._added:
             # Trained further for another bracket, or failed after a rung, which its run still has.
             is_further = result is not None and (result.epochs > epochs or result.status is Status.FAILED)
-            run = self._written_run(key) if is_further else None
+            run = self._written_run(result) if result is not None and is_further else None
         if run is not None:
             return next(whole_records([run], lambda held: result_at(self._store, held, epochs)), None)
         is_short = result is not None and result.status is Status.NOT_PROMOTED and result.epochs < epochs
         return None if is_short else result
 
-    def _written_run(self, key: str) -> Any | None:
-        self._wait()
-        return self._run(self._run_ids[key])
+    def _written_run(self, result: TrialResult) -> Any | None:
+        """Read the run of a result, once it is written. An error of a write is never one of the trial that asks."""
+        try:
+            self._wait()
+        except (OSError, StoreError):
+            raise
+        except Exception as error:
+            raise StoreError(_unwritten(f"{type(error).__name__}: {in_one_line(error)}")) from error
+        written = self._written.get(result.trial.key)
+        if written is None or written.epochs < result.epochs:  # what follows would lack the epochs in between
+            raise StoreError(_unwritten("the record of its earlier rung was not"))
+        return self._run(written.run_id)
 
     def _run(self, run_id: str) -> Any | None:
         """Read a run of the sweep's experiment by its id; None if it is deleted."""
@@ -131,6 +146,15 @@ class KnownTrials:
         except RefusedRequestError:
             return None
         return run if run.info.lifecycle_stage == "active" else None
+
+
+def _is_same(unwritten: TrialResult, written: TrialResult) -> bool:
+    """True if both are of one training: a later one reaches a later epoch, or has ended in another way."""
+    return (unwritten.status, unwritten.epochs) == (written.status, written.epochs)
+
+
+def _unwritten(reason: str) -> str:
+    return f"a finished trial could not be written ({reason}). Run the same command again to resume the sweep."
 
 
 def _nothing() -> None:
