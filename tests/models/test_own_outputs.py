@@ -46,6 +46,7 @@ GENERATOR = np.random.default_rng(0)
 INPUTS = GENERATOR.normal(size=(32, 3)).astype(np.float32)
 ONE, TWO = GENERATOR.normal(3.0, 0.5, 32), GENERATOR.normal(size=(32, 2))
 STATED = HeadSettings(loss="net.py:normal")
+ITSELF = "ops.mean(normal(ops.reshape(y, (-1, 1)), y_pred))"  # in place of the study's
 
 
 @pytest.fixture
@@ -149,3 +150,8 @@ def stepping(input_shape, output_size):
     dataset = Dataset(rows, rows, rows, "regression", None, "0" * 16, (), None, {})
     params = {"model.architecture": "net.py:stepping", "training.loss": "net.py:normal", "batch_size.size": 16}
     refuse_unusable_step(read_recipe(params), dataset, folder)
+    by_itself = code.replace("super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)", ITSELF)
+    (folder / "itself.py").write_text(CODE + by_itself)
+    with pytest.raises(InputError, match="no effect on the model's own compute_loss") as caught:
+        refuse_unusable_step(read_recipe({**params, "model.architecture": "itself.py:stepping"}), dataset, folder)
+    assert caught.value.key == "training.loss"
