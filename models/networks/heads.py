@@ -38,7 +38,7 @@ from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
-from nightune.models.networks.own_outputs import because_of, described_parameters, refuse_unread, typical_outputs
+from nightune.models.networks.own_outputs import described_parameters, other_number, typical_outputs, why_parameters
 from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_unsuited_positions
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.unsuited_losses import refuse_unsuited
@@ -46,7 +46,6 @@ from nightune.models.networks.witnesses import KEY, refuse_unreachable, settle_m
 from nightune.models.techniques.losses import (
     AUTO,
     CLASS_LOSSES,
-    MORE_OUTPUTS,
     PARAMETERS,
     QUANTITY_LOSSES,
     HeadSettings,
@@ -261,13 +260,10 @@ def _quantities(
     is_of_shares = rows.has_shares and training.loss == "crossentropy"
     loss = loss_of_shares() if is_of_shares else _stated_loss(training, "quantities", False, folder) or given
     if training.outputs == PARAMETERS or (size != wanted and training.outputs == AUTO and loss and loss.is_own):
-        refuse_unread(loss, rows)
-        because = because_of(training.outputs, size, wanted)
+        because = why_parameters(loss, rows, training.outputs, size)
         return Head("quantities", False, loss, because=because, parameters=typical_outputs(model, rows))
     if size != wanted:
-        kind = "quantiles" if training.quantiles else "quantities"
-        hint = f"; {MORE_OUTPUTS}" if training.quantiles is None and rows.output_size == 1 else ""
-        raise _refusal(f"has {size} outputs for {wanted} {kind}{hint}")
+        raise _refusal(other_number(size, wanted, training, loss))
     if training.outputs not in (AUTO, "quantities"):
         raise InputError(KEY, f"{training.outputs!r}, but outputs of a regression are quantities; remove the key")
     if loss:
