@@ -16,7 +16,7 @@ from nightune.vocabulary import ARCHITECTURE, counted
 
 KEY = "training.outputs"
 MOST_ROWS = 4096  # on which the best constant is searched
-EVALUATIONS = 300  # of the loss, for each output
+EVALUATIONS, MOST_EVALUATIONS = 300, 6000  # of the loss: for each output, and in all
 
 
 def typical_outputs(model: keras.Model, rows: TrainingRows) -> tuple[float, ...]:
@@ -112,6 +112,6 @@ def best_constant(
         mean = mean_by_weight(loss.rows(outputs, known), shares)
         return float(mean) if np.isfinite(mean) else np.inf
 
-    options = {"maxfev": EVALUATIONS * len(start), "adaptive": len(start) > 2}
+    options = {"maxfev": min(EVALUATIONS * len(start), MOST_EVALUATIONS), "adaptive": len(start) > 2}
     found = minimize(mean_loss, np.array(start), method="Nelder-Mead", options=options)
     return np.asarray(found.x, np.float64)
