@@ -1,5 +1,6 @@
 """Outputs that only a loss of the user reads, such as the parameters of a distribution: no quantities of the target."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from nightune.vocabulary import ARCHITECTURE, counted
 KEY = "training.outputs"
 MOST_ROWS = 4096  # on which the best constant is searched
 EVALUATIONS, MOST_EVALUATIONS = 300, 6000  # of the loss: for each output, and in all
+SHIFTED = 8  # columns, to find where a loss is lowest
 
 
 def typical_outputs(model: keras.Model, rows: TrainingRows) -> tuple[float, ...]:
@@ -69,6 +71,19 @@ def _is_mean_of_pairs(loss: TrainedLoss, targets: np.ndarray, size: int) -> bool
         pairs.append(loss.rows(np.repeat(output, size, axis=1), np.repeat(target, columns, axis=1)))
     is_one = all(np.allclose(pairs[0], each, rtol=1e-3) for each in pairs)
     return not is_one and np.allclose(loss.rows(outputs, targets), np.mean(pairs, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def remarks_on_quantities(loss: TrainedLoss | None, rows: TrainingRows) -> Iterator[str]:
+    """Yield that a user's loss of as many outputs as targets is lower elsewhere than at the targets."""
+    if loss is None or not loss.is_own or rows.targets is None or isinstance(rows.output_size, tuple):
+        return
+    known = rows.targets.reshape(len(rows.targets), -1)
+    shifts = np.diag(known.std(axis=0))[:SHIFTED]
+    at_targets = float(loss.rows(known, known).mean())
+    elsewhere = [float(loss.rows(known + each, known).mean()) for each in (*shifts, *-shifts)]
+    if any(each < at_targets - 1e-3 * max(abs(at_targets), abs(each)) for each in elsewhere):
+        remedy = f'if outputs are parameters of a distribution, set outputs = "{PARAMETERS}" in [training]'
+        yield f"the loss {loss.name} is lower for other outputs than the targets; {remedy}"
 
 
 def other_number(size: int, wanted: int, training: HeadSettings, loss: TrainedLoss | None) -> str:

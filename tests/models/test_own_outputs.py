@@ -91,7 +91,10 @@ def test_a_users_loss_makes_other_outputs_parameters(folder: Path, parameters: d
 
 
 def test_as_many_outputs_as_targets_are_parameters_only_if_the_study_says_so(folder: Path) -> None:
-    assert settled(folder, TWO, STATED).meaning == "quantities"
+    found = settled(folder, TWO, STATED)
+    assert found.meaning == "quantities"
+    assert "parameters" in found.remarks[-1]
+    assert not settled(folder, TWO, HeadSettings(loss="net.py:squares")).remarks
     assert settled(folder, TWO, HeadSettings("parameters", "net.py:normal")).meaning == "parameters"
 
 
