@@ -93,11 +93,14 @@ def check_schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
 
 
 def _other_parameters(candidate: dict[str, Any], champion: dict[str, Any]) -> list[str]:
-    """Return how predictions differ if one of two versions answers parameters of a loss."""
-    names = [
-        each["outputs"] if each.get(HAS_PARAMETERS) else "quantities of the target" for each in (champion, candidate)
-    ]
-    return [] if names[0] == names[1] else ["predictions were {}, but are {} now".format(*names)]
+    """Return how predictions differ if one of two versions answers parameters of a loss, which another loss gives other
+    meanings.
+    """
+    before, now = (
+        f"{each['outputs']} of the loss {each.get('loss')}" if each.get(HAS_PARAMETERS) else "quantities of the target"
+        for each in (champion, candidate)
+    )
+    return [] if before == now else [f"predictions were {before}, but are {now} now"]
 
 
 def _other_heads(candidate: dict[str, Any], champion: dict[str, Any]) -> Iterator[str]:

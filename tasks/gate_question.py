@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,8 +139,9 @@ class Question:
                 metrics.append(model_metric(predictor, outputs, self.truth, self.dataset, self.objective))
         return Side(np.stack(losses), tuple(metrics), self.cost)
 
+    @cached_property
     def baseline(self) -> Side:
-        """Measure the prediction that ignores the inputs."""
+        """The prediction that ignores the inputs, measured once: the best constant of some losses takes seconds."""
         from nightune.models.networks.own_baselines import own_trivial_metric  # noqa: PLC0415 - Keras
         from nightune.models.networks.row_answers import trivial_metric  # noqa: PLC0415
         from nightune.models.networks.row_losses import trivial_losses  # noqa: PLC0415
@@ -158,7 +160,7 @@ class Question:
         reason = "" if self.own else undefined_reason(self.truth, self.dataset, self.objective)
         try:
             if not reason:
-                refuse_undefined(self.baseline(), self.rows)
+                refuse_undefined(self.baseline, self.rows)
         except (UndefinedMetricError, InputError) as error:  # the user's function raised
             reason = str(error)
         return [self.incomparable(reason)] if reason else []

@@ -201,7 +201,7 @@ def _gains(ours: Side, theirs: Side | None, question: Question, rules: Promotion
         return _Gains()
     rows, confidence = question.rows, rules.confidence
     try:
-        baseline = compare_sides(ours, question.baseline(), rows, confidence, seed=1, opponent_is_fixed=True)
+        baseline = compare_sides(ours, question.baseline, rows, confidence, seed=1, opponent_is_fixed=True)
         if theirs is None:
             return _Gains(baseline)
         gain = compare_sides(ours, theirs, rows, confidence, seed=0)

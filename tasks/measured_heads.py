@@ -3,11 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from nightune.models.data.dataset import Dataset
-from nightune.models.errors import InputError
-from nightune.tasks.metric_problems import own_metrics
+from nightune.tasks.metric_problems import has_own_outputs, own_problems
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.sections import OF_MODEL
 from nightune.tuning.study.study import Study
@@ -21,7 +18,8 @@ Heads = Sequence[tuple[str, "Head"]]  # with the architecture of each
 
 def refuse_measures(study: Study, dataset: Dataset, heads: Heads) -> None:
     """Refuse `val_loss` for models of different losses, and what parameters of a loss cannot be measured by."""
-    problems = [*_several_losses(study, heads), *_measures_of_parameters(study, dataset, heads)]
+    problems = [*_several_losses(study, heads), *_measures_of_parameters(study, heads)]
+    problems = problems or [*_own_metrics(study, dataset, heads)]
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
 
@@ -52,7 +50,7 @@ def _ranked(head: "Head", metric: str) -> "Head":
     return next((each.head for each in parts if metric == f"{VALIDATION_PREFIX}{each.data.name}_loss"), head)
 
 
-def _measures_of_parameters(study: Study, dataset: Dataset, heads: Heads) -> Iterator[Problem]:
+def _measures_of_parameters(study: Study, heads: Heads) -> Iterator[Problem]:
     """Yield the metrics that compare outputs with the target, where these are parameters of a loss."""
     named = [(study.objective.key, each) for each in study.objective.named]
     named += [("objective.report", each) for each in study.objective.report]
@@ -63,23 +61,12 @@ def _measures_of_parameters(study: Study, dataset: Dataset, heads: Heads) -> Ite
             problem = f"{metric} compares predictions with the target, and the outputs of {architecture} are parameters"
             remedy = "use val_loss, or a function of (y_true, y_pred) of your own"
             yield Problem(key, f"{problem} of the loss {loss}; {remedy}")
-    if sizes and not measures:
-        yield from _own_problems(study, dataset, tuple(sizes))
 
 
-def _own_problems(study: Study, dataset: Dataset, sizes: Sequence[int]) -> Iterator[Problem]:
-    """Yield that a user's metric has no value for parameters: it gets all of them, (rows,) or (rows, parameters)."""
-    from nightune.models.networks.own_metrics import answers_of  # noqa: PLC0415 - Keras
-
-    rows, generator = dataset.validation, np.random.default_rng(0)
-    for size in sizes:
-        outputs = generator.uniform(0.1, 0.9, (len(rows), size))
-        answers = answers_of(dataset.task, outputs, rows.targets, False, dataset.description)
-        try:
-            for reference, own in own_metrics(study):
-                value = own.value(*answers, rows.weights if own.weights_name else None)
-                if not np.isfinite(value):
-                    problem = f"{reference} is {value} for random parameters of the validation rows"
-                    yield Problem(study.objective.key, f"{problem} (needed: finite)")
-        except InputError as error:
-            yield Problem(study.objective.key, error.message)
+def _own_metrics(study: Study, dataset: Dataset, heads: Heads) -> Iterator[Problem]:
+    """Yield what is wrong with the user's functions, which get all parameters, (rows,) or (rows, parameters)."""
+    sizes = {len(head.parameters) for _, head in heads}
+    if not has_own_outputs(study, dataset):
+        sizes.discard(0)  # quantities were measured when the data was read
+    for size in sorted(sizes):
+        yield from own_problems(study, dataset, size)

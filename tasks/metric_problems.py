@@ -18,6 +18,7 @@ from nightune.tuning.study.objective import Further
 from nightune.tuning.study.sections import OF_MODEL
 from nightune.tuning.study.study import Study
 from nightune.vocabulary import (
+    ARCHITECTURE,
     POSITIONS,
     QUANTILE_METRICS,
     TOP_METRICS,
@@ -48,12 +49,12 @@ def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
     problems = [Problem(key, message) for key, name in named for message in _of_data(name, dataset)]
     problems += [Problem(key, message) for key, name in named for message in _quantile_problems(name, study, dataset)]
     of_head = list(_head_problems(study, dataset))
-    known = not (of_head or _has_own_outputs(study, dataset))
-    return [*problems, *of_head, *(_own_problems(study, _measured_head(study, dataset)) if known else [])]
+    own = [] if of_head or has_own_outputs(study, dataset) else own_problems(study, _measured_head(study, dataset))
+    return [*problems, *of_head, *own]
 
 
-def _has_own_outputs(study: Study, dataset: "Dataset") -> bool:
-    """Return whether models may have outputs that only a loss of the user reads: their number is known once built."""
+def has_own_outputs(study: Study, dataset: "Dataset") -> bool:
+    """Return whether the study states a loss or outputs by which only its built models show the number of outputs."""
     if dataset.task != "regression" or dataset.heads:
         return False
     losses = study.space.options("training.loss")
@@ -135,17 +136,30 @@ def _of_data(metric: str, dataset: "Dataset") -> Iterator[str]:
     )
 
 
-def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
+def own_problems(study: Study, dataset: "Dataset", size: int = 0) -> list[Problem]:
+    """List what is wrong with the user's functions, by random predictions, or so many parameters of a loss."""
     key = study.objective.key
     try:
-        for reference, own in own_metrics(study):
-            yield from _problems_of(reference, own, study, dataset)
+        return [each for given in own_metrics(study) for each in _problems_of(*given, study, dataset, size)]
     except InputError as error:
-        yield Problem(key, error.message)
+        return [Problem(key, f"{error.message}{_of_compiled(study, dataset, size, error)}")]
 
 
-def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset") -> Iterator[Problem]:
+def _of_compiled(study: Study, dataset: "Dataset", size: int, error: InputError) -> str:
+    """Say what helps if a model is compiled with a loss of more outputs than the target has: it is not built yet."""
+    is_known = size or dataset.task != "regression" or has_own_outputs(study, dataset) or not _has_own_models(study)
+    if is_known or not isinstance(error.__cause__, IndexError):
+        return ""
+    return "; if y_pred are parameters of the loss that the model is compiled with, state it as loss in [training]"
+
+
+def _has_own_models(study: Study) -> bool:
+    return any(is_reference(str(each)) for each in study.space.options(ARCHITECTURE))
+
+
+def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset", size: int) -> Iterator[Problem]:
     key, is_first = study.objective.key, reference == study.objective.metric
+    what = "parameters" if size else "predictions"
     if dataset.folds and not is_first:
         yield Problem(key, f"{reference}: with folds a function of yours can be the first metric only; name it first")
         return
@@ -156,10 +170,10 @@ def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset
         return
     train = some_rows(dataset, dataset.train if has_weights else replace(dataset.train, weights=None))
     for place, part, examples in (("the training rows", dataset, train), *_measured(dataset)):
-        arguments, weights = _random_answers(part, examples), examples.weights if has_weights else None
+        arguments, weights = _random_answers(part, examples, size), examples.weights if has_weights else None
         values = [own.value(*arguments, weights) for _ in range(2)]
         if not np.isfinite(values).all():
-            yield Problem(key, f"{reference} is {values[0]} for random predictions of {place} (needed: finite)")
+            yield Problem(key, f"{reference} is {values[0]} for random {what} of {place} (needed: finite)")
         elif values[0] != values[1]:
             problem = f"{reference} returned {values[0]:g} and {values[1]:g} for the same values"
             yield Problem(key, f"{problem}; seed its random numbers")
@@ -170,10 +184,12 @@ def _problems_of(reference: str, own: OwnMetric, study: Study, dataset: "Dataset
             return
 
 
-def _random_answers(dataset: "Dataset", examples: "Examples") -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets and random predictions, in the form that a user's metric gets them."""
+def _random_answers(dataset: "Dataset", examples: "Examples", size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the targets and random predictions, or so many parameters, in the form that a user's metric gets them."""
     generator, targets = np.random.default_rng(0), examples.targets
-    if dataset.task == "regression":
+    if size:
+        outputs = generator.uniform(0.1, 0.9, (len(targets), size))
+    elif dataset.task == "regression":
         outputs = generator.permutation(targets.reshape(len(targets), -1))
     else:
         outputs = generator.uniform(0.1, 0.9, (len(targets), dataset.output_count))

@@ -64,14 +64,15 @@ def opens_alone(study: Study, prepared: "Dataset", folder: Path, test: "Unsealed
 
 
 def _raw_rows(study: Study, prepared: "Dataset", test: "UnsealedExamples") -> tuple[Any, str]:
-    """Return raw test rows as the source holds them now, or the kept ones and a note why."""
+    """Return raw test rows with a weight as the source holds them now, or the kept ones and a note why."""
     try:
         again = read_dataset(study)
     except StudyError as error:
         return _first(test), f" (rows kept since preparation: {error.problems[0].message})"
     if again.version != prepared.version:
         return _first(test), " (rows kept since preparation: the source has changed)"
-    return _first(again.test.open(Purpose.GATE, record=lambda: None)), ""  # one read, which the caller has recorded
+    read = again.test.open(Purpose.GATE, record=lambda: None)  # one read, which the caller has recorded
+    return _first(read.weighing()), ""
 
 
 def _first(test: "UnsealedExamples") -> Any:

@@ -90,6 +90,34 @@ def test_outputs_that_only_a_loss_of_the_user_reads_are_built(
         assert "1 output for 2 targets" in build_models(study, read_dataset(study)).heads["survival.py:build"]
 
 
+NOISE = {"return float(": "return np.random.random() + float("}
+OF_THREE, INTO_TWO = {"float(np.mean(y_pred": "float(np.mean(y_pred[:, 2]"}, {"layers.Dense(1)": "layers.Dense(2)"}
+COMPILED = {
+    "    return keras.Model(": "    model = keras.Model(",
+    "(inputs)))\n": "(inputs)))\n    model.compile(loss=exponential)\n    return model\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_stated", "words"),
+    [
+        (NOISE, True, "seed its random numbers"),
+        (NOISE | INTO_TWO, True, "seed its random numbers"),  # as many as targets, which are quantities
+        (OF_THREE, True, "IndexError"),
+        (OF_THREE | COMPILED, False, r"IndexError.*state it as loss"),
+    ],
+)
+def test_a_metric_of_the_user_is_tried_with_the_outputs_of_the_models(
+    tmp_path: Path, changes: dict[str, str], is_stated: bool, words: str
+) -> None:
+    stated = {} if is_stated else {'loss = "survival.py:exponential"': ""}
+    file = changed(tmp_path, "The loss", "survival.toml", stated)
+    edited(tmp_path / "survival.py", changes)
+    study = load_study(file)
+    with pytest.raises(StudyError, match=words):
+        build_models(study, read_dataset(study))
+
+
 def changed(tmp_path: Path, section: str, name: str, changes: dict[str, str], added: str = "") -> Path:
     """Write the examples of a section, and replace parts of its study."""
     write_examples(section, tmp_path)

@@ -18,6 +18,8 @@ from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
 from nightune.models.networks.architectures import ARCHITECTURES
 from nightune.models.networks.own_methods import TRAINING, own_methods
+from nightune.models.networks.training_rows import TrainingRows
+from nightune.models.networks.weighted_models import ignores_loss
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.losses import AUTO
 from nightune.models.techniques.penalties.penalties import PenaltySettings
@@ -60,10 +62,13 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
         remedy = "update by self.optimizer.apply(gradients, self.trainable_variables)"
         raise InputError(ARCHITECTURE, f"the model's {own[0]} does not use self.optimizer, the study's; {remedy}")
     for key, remedy, without in _plainer(recipe, dataset):
-        if key == "training.loss" and engine.head(recipe).parameters:
-            continue  # which no other loss reads
-        plain = _trained(engine, without, part, folder, own)
-        if all(np.array_equal(one, other) for one, other in zip(outcome.weights, plain.weights, strict=True)):
+        if key == "training.loss" and engine.head(recipe).parameters:  # which no other loss of the study reads
+            model = engine.start(recipe, Seeds.from_trial(0)).model
+            is_ignored = ignores_loss(model, engine.head(recipe), TrainingRows.of(part))
+        else:
+            plain = _trained(engine, without, part, folder, own).weights
+            is_ignored = all(np.array_equal(one, other) for one, other in zip(outcome.weights, plain, strict=True))
+        if is_ignored:
             raise InputError(key, f"it has no effect on the model's own {' and '.join(own)}; {remedy}")
 
 

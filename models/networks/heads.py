@@ -16,6 +16,7 @@ from keras import metrics as keras_metrics
 
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import variables_kept
+from nightune.models.networks import own_outputs
 from nightune.models.networks.class_factors import ClassFactors
 from nightune.models.networks.compilation_remarks import UNUSED_LOSS, remarks_on_compilation
 from nightune.models.networks.compiled_losses import compiled
@@ -38,7 +39,6 @@ from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
-from nightune.models.networks.own_outputs import because_of, described_parameters, refuse_unread, typical_outputs
 from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_unsuited_positions
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.unsuited_losses import refuse_unsuited
@@ -46,7 +46,6 @@ from nightune.models.networks.witnesses import KEY, refuse_unreachable, settle_m
 from nightune.models.techniques.losses import (
     AUTO,
     CLASS_LOSSES,
-    MORE_OUTPUTS,
     PARAMETERS,
     QUANTITY_LOSSES,
     HeadSettings,
@@ -118,7 +117,8 @@ class Head:
         levels = list(self.quantiles)
         quantiles = {"quantiles": levels, "output_size": len(levels)} if levels else {}
         loss = {"loss": self.loss_name} if self.loss and self.loss.example_loss else {}
-        return {"is_logits": self.is_logits, **loss, **quantiles, **described_parameters(len(self.parameters))}
+        parameters = own_outputs.described_parameters(len(self.parameters))
+        return {"is_logits": self.is_logits, **loss, **quantiles, **parameters}
 
     @property
     def problem_of_smoothing(self) -> InputError | None:
@@ -237,7 +237,7 @@ def read_head(
             disturb(model, before, 1.0, seed=0)
             refuse_other_values(head.loss, values, head.loss.rows(fixed, targets))
         head = replace(head, values=tuple(f"{value:.4g}" for value in values))
-    return replace(head, remarks=tuple(_remarks(model, head, given)))
+    return replace(head, remarks=tuple(_remarks(model, head, given, rows)))
 
 
 def _shaped(loss: TrainedLoss | None, shape: tuple[int, ...]) -> TrainedLoss | None:
@@ -261,13 +261,10 @@ def _quantities(
     is_of_shares = rows.has_shares and training.loss == "crossentropy"
     loss = loss_of_shares() if is_of_shares else _stated_loss(training, "quantities", False, folder) or given
     if training.outputs == PARAMETERS or (size != wanted and training.outputs == AUTO and loss and loss.is_own):
-        refuse_unread(loss, rows)
-        because = because_of(training.outputs, size, wanted)
-        return Head("quantities", False, loss, because=because, parameters=typical_outputs(model, rows))
+        because = own_outputs.why_parameters(loss, rows, training.outputs, size)
+        return Head("quantities", False, loss, because=because, parameters=own_outputs.typical_outputs(model, rows))
     if size != wanted:
-        kind = "quantiles" if training.quantiles else "quantities"
-        hint = f"; {MORE_OUTPUTS}" if training.quantiles is None and rows.output_size == 1 else ""
-        raise _refusal(f"has {size} outputs for {wanted} {kind}{hint}")
+        raise _refusal(own_outputs.other_number(size, wanted, training, loss))
     if training.outputs not in (AUTO, "quantities"):
         raise InputError(KEY, f"{training.outputs!r}, but outputs of a regression are quantities; remove the key")
     if loss:
@@ -308,11 +305,12 @@ def _stated_loss(training: HeadSettings, kind: str, is_logits: bool, folder: Pat
     return named_loss(training.loss, kind, is_logits, training.quantiles or ())
 
 
-def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Iterator[str]:
-    """What of a compilation is not used."""
+def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None, rows: TrainingRows) -> Iterator[str]:
+    """What of a compilation is not used, and what outputs may be instead."""
     if given is not None and (head.loss is None or head.loss.key != given.key):
         yield f"{UNUSED_LOSS} {given.name} is not used: training.loss is {head.loss_name}"
     yield from remarks_on_compilation(model)
+    yield from own_outputs.remarks_on_quantities(head.loss, rows) if head.meaning == "quantities" else ()
 
 
 def _refusal(message: str) -> InputError:

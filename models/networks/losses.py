@@ -19,8 +19,8 @@ from nightune.models.user_code import load_loss_function
 
 KEY = "training.loss"
 OF_A_ROW = (
-    ": for survival, write the likelihood of a row under a distribution, or in intervals of time, instead of a "
-    "partial likelihood"
+    ": take columns of both, such as y_true[:, 0] - y_pred[:, 0], instead of pairs of rows; for survival, write the "
+    "likelihood of a row under a distribution, or in intervals of time, instead of a partial likelihood"
 )
 ROWS_AT_ONCE = 2**16
 SAME, ONE_HOT, INDICES = "same", "one-hot", "indices"  # the form of the targets that a loss reads
@@ -221,7 +221,8 @@ def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndar
     alone = np.concatenate([loss.rows(outputs[span], targets[span]) for span in spans])
     if not np.allclose(alone, rows[: len(alone)], rtol=1e-4, atol=1e-5):
         problem = "has another value for an example in another batch; it must read each example on its own"
-        raise InputError(loss.key, f"the loss {loss.name} {problem}{where}{OF_A_ROW}")
+        remedy = OF_A_ROW if loss.is_own else ""
+        raise InputError(loss.key, f"the loss {loss.name} {problem}{where}{remedy}")
 
 
 def refuse_other_numbers(loss: TrainedLoss, classes: Sequence[Any]) -> None:

@@ -1,17 +1,19 @@
-"""Refuse models whose own code or compiled loss would use weights of rows otherwise than Keras does by default."""
+"""Refuse models whose own code or compiled loss would use weights of rows otherwise than Keras, or not the loss."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from keras import losses
+from keras import losses, ops
 
 from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import compiled_loss, variables_kept
 from nightune.models.networks.heads import Head
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.networks.losses import ExampleLoss
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.serving.input_trees import rows_of
@@ -44,15 +46,25 @@ def refuse_ignored_weights(model: keras.Model, head: Head, rows: TrainingRows, f
         raise InputError(ARCHITECTURE, f"the model's own training step ignores the weights of rows; {REMEDY}")
 
 
-def _stepped(model: keras.Model, head: Head, rows: TrainingRows, weight: float) -> list[np.ndarray]:
-    """Return the trainable weights after a step with this weight of each row, and restore all variables."""
+def ignores_loss(model: keras.Model, head: Head, rows: TrainingRows) -> bool:
+    """Return whether a model's own step has the same result with a loss of 0; the model's weights stay as they are."""
+    assert head.loss is not None
+    nothing = ExampleLoss(head.loss.name, lambda _, y_pred: 0.0 * ops.sum(y_pred, axis=-1))
+    without = replace(head, loss=replace(head.loss, example_loss=nothing))
+    weight = 1.0 if rows.are_weighted else None
+    first, second = (_stepped(model, each, rows, weight) for each in (head, without))
+    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def _stepped(model: keras.Model, head: Head, rows: TrainingRows, weight: float | None) -> list[np.ndarray]:
+    """Return the trainable weights after a step with this weight of each row, or none, and restore all variables."""
     assert rows.targets is not None
     model.compile(
         keras.optimizers.SGD(1.0), loss=head.make_loss(), metrics=[], jit_compile=False, auto_scale_loss=False
     )
     model.run_eagerly = True
     inputs, targets = rows_of(rows.inputs, slice(ROWS)), head.targets(rows.targets[:ROWS])
-    arguments: dict[str, Any] = {"sample_weight": np.full(len(targets), weight, np.float32)}
+    arguments: dict[str, Any] = {} if weight is None else {"sample_weight": np.full(len(targets), weight, np.float32)}
     with isolated_random(), variables_kept(model):
         keras.utils.set_random_seed(0)  # both steps draw the same noise
         model.train_on_batch(inputs, targets, **arguments)

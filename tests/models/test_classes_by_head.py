@@ -244,7 +244,7 @@ def test_the_gate_judges_by_the_weights_of_heads(tmp_path: Path, objective: str)
     else:
         weights = np.ones(len(test)) if question.rows.weights is None else question.rows.weights
         assert 1.0 - side.metrics[0](weights[None])[0] == pytest.approx(wanted)
-    assert np.isfinite(question.baseline().losses).all()
+    assert np.isfinite(question.baseline.losses).all()
 
 
 def named_of(dataset: Dataset, objective: str) -> Any:

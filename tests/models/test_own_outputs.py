@@ -41,11 +41,27 @@ def normal(y_true, y_pred):
 
 def squares(y_true, y_pred):
     return ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+
+def pinballs(y_true, y_pred):
+    errors, levels = y_true - y_pred, ops.array([0.1, 0.5, 0.9])
+    return ops.mean(ops.maximum(levels * errors, (levels - 1.0) * errors), axis=-1)
+
+
+def by_group(y_true, y_pred):
+    share = ops.take(ops.array([1.0, 2.0, 3.0]), ops.cast(y_true[:, 1], "int32"))
+    return (y_true[:, 0] - share * y_pred[:, 0]) ** 2
+
+
+def far(y_true, y_pred):
+    return ops.mean(ops.relu(ops.abs(y_true - y_pred) - 100.0), axis=-1)
 """
 GENERATOR = np.random.default_rng(0)
 INPUTS = GENERATOR.normal(size=(32, 3)).astype(np.float32)
 ONE, TWO = GENERATOR.normal(3.0, 0.5, 32), GENERATOR.normal(size=(32, 2))
+GROUPED = np.stack([ONE + 3.0, np.arange(32) % 3], axis=1)
 STATED = HeadSettings(loss="net.py:normal")
+ITSELF = "ops.mean(normal(ops.reshape(y, (-1, 1)), y_pred))"  # in place of the study's
 
 
 @pytest.fixture
@@ -75,7 +91,10 @@ def test_a_users_loss_makes_other_outputs_parameters(folder: Path, parameters: d
 
 
 def test_as_many_outputs_as_targets_are_parameters_only_if_the_study_says_so(folder: Path) -> None:
-    assert settled(folder, TWO, STATED).meaning == "quantities"
+    found = settled(folder, TWO, STATED)
+    assert found.meaning == "quantities"
+    assert "parameters" in found.remarks[-1]
+    assert not settled(folder, TWO, HeadSettings(loss="net.py:squares")).remarks
     assert settled(folder, TWO, HeadSettings("parameters", "net.py:normal")).meaning == "parameters"
 
 
@@ -93,6 +112,28 @@ def test_a_loss_of_keras_compares_as_many_outputs_as_targets(
 ) -> None:
     with pytest.raises(InputError, match=words):
         built(folder, targets, stated, width=width, loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("targets", "width", "loss", "is_refused"),
+    [
+        (ONE, 3, "squares", True),
+        (TWO, 1, "squares", True),
+        (ONE, 3, "pinballs", False),
+        (ONE, 2, "normal", False),
+        (GROUPED, 1, "by_group", False),  # whose index no other column can be
+        (ONE, 3, "far", False),  # 0 wherever it is tried
+    ],
+)
+def test_a_loss_that_broadcasts_is_refused_unless_it_is_stated(
+    folder: Path, targets: np.ndarray, width: int, loss: str, is_refused: bool
+) -> None:
+    stated = HeadSettings(loss=f"net.py:{loss}")
+    if is_refused:
+        with pytest.raises(InputError, match="broadcasting"):
+            settled(folder, targets, stated, width=width)
+        stated = HeadSettings("parameters", stated.loss)
+    assert len(settled(folder, targets, stated, width=width).parameters) == width
 
 
 @pytest.mark.parametrize(
@@ -149,3 +190,8 @@ def stepping(input_shape, output_size):
     dataset = Dataset(rows, rows, rows, "regression", None, "0" * 16, (), None, {})
     params = {"model.architecture": "net.py:stepping", "training.loss": "net.py:normal", "batch_size.size": 16}
     refuse_unusable_step(read_recipe(params), dataset, folder)
+    by_itself = code.replace("super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)", ITSELF)
+    (folder / "itself.py").write_text(CODE + by_itself)
+    with pytest.raises(InputError, match="no effect on the model's own compute_loss") as caught:
+        refuse_unusable_step(read_recipe({**params, "model.architecture": "itself.py:stepping"}), dataset, folder)
+    assert caught.value.key == "training.loss"

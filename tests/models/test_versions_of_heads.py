@@ -70,7 +70,7 @@ def test_the_gate_compares_the_sum_of_the_losses_or_one_head(folder: Path) -> No
     losses = summed.side(folder / "parts", (), test.inputs).losses
     np.testing.assert_allclose(losses[0], head.make_loss().call(wanted, outputs), rtol=1e-4)
     assert "0.5 training loss mae of amount" in summed.loss
-    assert np.isfinite(summed.baseline().losses).all()
+    assert np.isfinite(summed.baseline.losses).all()
     kind = Question.of(dataset, test, "val_kind_accuracy", head)
     errors = kind.side(folder / "parts", (), test.inputs).losses[0]
     expected = np.argmax(head.part("kind").outputs(outputs), axis=1) != test.targets[:, 0]

@@ -102,7 +102,7 @@ def test_the_gate_compares_rows_that_weigh_for_the_judged_head(
     made = Predictor(lambda inputs, training: outputs, None, {**dataset.description, **head.description})
     monkeypatch.setattr(Predictor, "open", lambda *_: made)
     side = question.side(tmp_path, (), test.inputs)
-    gain = compare_sides(side, question.baseline(), question.rows, 0.95, seed=0, opponent_is_fixed=True)
+    gain = compare_sides(side, question.baseline, question.rows, 0.95, seed=0, opponent_is_fixed=True)
     assert (gain.rows, gain.is_weighted) == (question.rows.count, True)
     found = head.metrics("heads", outputs, test.targets)
     if objective == "val_amount_mae":
@@ -123,7 +123,7 @@ def test_the_sum_of_losses_is_compared_on_rows_that_weigh_for_some_head(
     made = Predictor(lambda inputs, training: outputs, None, {**dataset.description, **head.description})
     monkeypatch.setattr(Predictor, "open", lambda *_: made)
     losses = question.side(tmp_path, (), test.inputs).losses
-    assert losses.shape == question.baseline().losses.shape == (1, question.rows.count)
+    assert losses.shape == question.baseline.losses.shape == (1, question.rows.count)
     assert losses.mean() == pytest.approx(head.metrics("heads", outputs, test.targets)["loss"], rel=1e-5)
     only_ripe = replace(head, parts=tuple(replace(each, weight=float(each.data.name == "ripe")) for each in head.parts))
     assert Question.of(dataset, test, "val_loss", only_ripe).rows.count == (own[0] > 0).sum()

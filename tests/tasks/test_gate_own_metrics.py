@@ -59,9 +59,9 @@ def test_a_metric_of_the_user_is_compared_as_a_built_in_one(tmp_path: Path, monk
     opened(monkeypatch, -logits, task="binary", classes=["yes", "no"], output_size=1)
     expected, found = (question.side(tmp_path, (), logits) for question in (built_in, own))
     np.testing.assert_allclose(found.metrics[0](weights), expected.metrics[0](weights))
-    assert own.baseline().metrics[0](weights) == pytest.approx(0.5)
+    assert own.baseline.metrics[0](weights) == pytest.approx(0.5)
     assert found.cost.resamples(2, len(is_yes)) == 1000
-    gain = compare_sides(found, own.baseline(), own.rows, 0.95, seed=1, opponent_is_fixed=True)
+    gain = compare_sides(found, own.baseline, own.rows, 0.95, seed=1, opponent_is_fixed=True)
     assert gain.low > 0
 
 
@@ -78,14 +78,14 @@ def test_a_metric_of_the_user_is_in_units_and_by_weights(tmp_path: Path, monkeyp
     known = in_units(dataset.train.targets, dataset.description)
     guess = np.quantile(known, 0.5, weights=dataset.train.weights.astype(float), method="inverted_cdf")
     constant = np.average(np.abs(guess - wanted), weights=weights)  # the median is better than the mean
-    assert question.baseline().metrics[0](question.rows.all)[0] == pytest.approx(constant)
+    assert question.baseline.metrics[0](question.rows.all)[0] == pytest.approx(constant)
 
 
 def test_the_baseline_of_a_metric_of_the_user_is_the_best_constant(tmp_path: Path) -> None:
     """The shares of the classes find none of the rarer class; to predict it always finds all of them."""
     question = own_question(tmp_path, loaded(tmp_path), "found")
     share = float((question.truth.values == "yes").mean())
-    assert question.baseline().metrics[0](ones(question))[0] == pytest.approx(1 - (share - 0.1))
+    assert question.baseline.metrics[0](ones(question))[0] == pytest.approx(1 - (share - 0.1))
 
 
 def test_a_metric_of_the_user_may_have_no_value_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,5 +95,5 @@ def test_a_metric_of_the_user_may_have_no_value_for_a_model(tmp_path: Path, monk
     opened(monkeypatch, outputs, task="binary", classes=["no", "yes"], output_size=1)
     side = question.side(tmp_path, (), outputs)
     with pytest.raises(InputError, match="these predictions differ"):
-        compare_sides(side, question.baseline(), question.rows, 0.95, seed=1, opponent_is_fixed=True)
+        compare_sides(side, question.baseline, question.rows, 0.95, seed=1, opponent_is_fixed=True)
     assert not question.incomparable("x").passed

@@ -32,7 +32,7 @@ def test_the_baseline_has_its_value_in_the_metric(
 ) -> None:
     question = asked(loaded(tmp_path, target=target), objective)
     assert question.loss == loss
-    (baseline,) = question.baseline().metrics
+    (baseline,) = question.baseline.metrics
     expected = baseline_by_hand(question, objective) if value is None else value
     assert baseline(ones(question))[0] == pytest.approx(expected, abs=0.06 if objective == "val_r2" else 1e-4)
 
@@ -52,7 +52,7 @@ def baseline_by_hand(question: Question, objective: str) -> float:
 def test_a_mean_over_rows_is_compared_by_its_losses(tmp_path: Path, objective: str) -> None:
     question = asked(loaded(tmp_path), objective)
     assert question.is_row_mean
-    assert question.baseline().metrics == ()
+    assert question.baseline.metrics == ()
     assert question.rows.groups is None
     assert question.loss == question.measure
     assert question.undefined() == []
@@ -84,7 +84,7 @@ def test_several_classes_have_a_baseline_and_are_compared_by_name(
     assert value(logits, "abcd") == pytest.approx(expected, rel=1e-5)
     assert value(logits[:, [2, 0, 3, 1]], "cadb") == pytest.approx(expected, rel=1e-5)
     assert value(logits[:, :3], "abc") >= expected - (1e-9 if objective != "val_auc" else 1.0)
-    (baseline,) = question.baseline().functions
+    (baseline,) = question.baseline.functions
     by_chance = {"val_auc": 0.5, "val_pr_auc": 0.75, "val_mcc": 1.0, "val_brier": 0.75, "val_top_3": 0.25}[objective]
     assert baseline(ones(question))[0] == pytest.approx(by_chance, abs=0.01)
 
@@ -96,7 +96,7 @@ def test_two_classes_are_compared_by_their_probabilities(tmp_path: Path, objecti
     is_yes = question.truth.values == "yes"
     chosen = np.where(is_yes, share, 1 - share)
     expected = (1 - chosen) ** 2 if objective == "val_brier" else -np.log(chosen)
-    np.testing.assert_allclose(question.baseline().losses[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(question.baseline.losses[0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale_target", [False, True])
@@ -104,7 +104,7 @@ def test_relative_errors_are_compared_in_units_and_not_for_a_target_of_0(tmp_pat
     dataset = loaded(tmp_path, TABLE, "price", scale_target=scale_target)
     question = asked(dataset, "val_mape")
     assert (question.loss, question.undefined()) == ("relative error", [])
-    losses = question.baseline().losses[0]
+    losses = question.baseline.losses[0]
     known = TABLE["price"].to_numpy()
     constants = np.array([np.mean(np.abs(known - guess) / known) for guess in known])
     guess = known[constants.argmin()]
@@ -126,7 +126,7 @@ def test_quantiles_are_compared_by_their_own_outputs_in_units(
     question = asked(dataset, "val_pinball_0.9")
     wanted, known = question.truth.values[:, 0], TABLE["price"].to_numpy()
     assert (question.loss, question.undefined()) == ("pinball loss of the quantile 0.9", [])
-    baseline = question.baseline().losses[0].mean()
+    baseline = question.baseline.losses[0].mean()
     guess = np.full(len(wanted), np.quantile(known, 0.9))
     assert baseline == pytest.approx(mean_pinball_loss(wanted, guess, alpha=0.9), rel=0.1)
     scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})

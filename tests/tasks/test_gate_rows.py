@@ -50,7 +50,7 @@ def test_rows_of_a_split_by_group_are_resampled_in_groups(tmp_path: Path, object
     assert question.rows.unit_count == 8
     assert (np.bincount(question.rows.groups)[np.unique(question.rows.groups)] == 5).all()
     assert question.notes() == []
-    baseline = question.baseline()
+    baseline = question.baseline
     gain = compare_sides(baseline, baseline, question.rows, 0.95, seed=0)
     assert (gain.rows, gain.groups, gain.gain) == (40, 8, 0.0)
 
@@ -90,7 +90,7 @@ def test_rows_are_compared_by_their_weights(tmp_path: Path, objective: str, targ
     assert question.loss.endswith("(rows by their weights)")
     weights, known = question.rows.weights, dataset.train
     assert weights is not None
-    baseline = question.baseline()
+    baseline = question.baseline
     gain = compare_sides(baseline, baseline, question.rows, 0.95, seed=0, opponent_is_fixed=True)
     assert (gain.is_weighted, gain.gain) == (True, 0.0)
     assert known.weights is not None
@@ -118,7 +118,7 @@ def test_metrics_by_rows_are_compared_without_weights(tmp_path: Path) -> None:
     share = question.dataset.train.targets.mean()
     is_yes = question.truth.values == "yes"
     expected = -np.log(np.where(is_yes, share, 1 - share))
-    np.testing.assert_allclose(question.baseline().losses[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(question.baseline.losses[0], expected, rtol=1e-6)
 
 
 def test_a_single_row_with_a_weight_has_no_variance(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def arrays(*shape: int, **changes: Any) -> dict[str, Any]:
     return {"task": "regression", "input_shape": list(shape), "classes": None, **changes}
 
 
-def parameters(*names: str) -> dict[str, Any]:
-    return arrays(8, outputs=list(names), has_parameters=True)
+def parameters(*names: str, loss: str = "own.py:normal") -> dict[str, Any]:
+    return arrays(8, outputs=list(names), has_parameters=True, loss=loss)
 
 
 def written(kind: str, form: str) -> dict[str, Any]:
@@ -60,8 +60,9 @@ A, B = ("a", "number"), ("b", "category")
         (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
         (arrays(8, target_shape=[2, 3]), arrays(8, target_shape=[3, 2]), r"shape \[2, 3\] instead of \[3, 2\]"),
         (arrays(8, target_shape=[6, 1]), arrays(8), r"predictions of shape \[6, 1\] instead of rows"),
-        (parameters("output_0"), arrays(8, outputs=["a"]), r"were quantities of the target, .* \['output_0'\] now"),
-        (parameters("output_0", "output_1"), parameters("output_0"), r"\['output_0'\], but .*'output_1'\] now"),
+        (parameters("output_0"), arrays(8, outputs=["a"]), r"were quantities of the target, .* \['output_0'\] of"),
+        (parameters("output_0", "output_1"), parameters("output_0"), r"\['output_0'\] of .*, but .*'output_1'\] of"),
+        (parameters("output_0", loss="own.py:gamma"), parameters("output_0"), r"own\.py:normal, .* own\.py:gamma now"),
     ],
 )
 def test_a_change_that_breaks_callers_of_the_champion_fails(

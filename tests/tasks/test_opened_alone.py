@@ -55,3 +55,18 @@ def test_a_version_without_finite_outputs_is_refused_for_these_and_not_for_a_fre
     guard = opens_alone(Any, Any, tmp_path, test)  # type: ignore[arg-type] - neither study nor data is read
     assert (guard.passed, guard.is_vital) == (False, True)
     assert "finite" in guard.said
+
+
+def test_rows_that_weigh_nothing_are_left_out_as_in_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = SimpleNamespace(outputs=lambda inputs: inputs)
+    held = UnsealedExamples(np.arange(4.0)[:, None], np.zeros(4), weights=np.array([0.0, 1.0, 0.0, 2.0]))
+    dataset: Any = SimpleNamespace(
+        version="1", description={"task": "regression"}, test=SimpleNamespace(open=lambda *_, **__: held)
+    )
+    parts_of(tmp_path).mkdir(parents=True)
+    (parts_of(tmp_path) / DESCRIPTION).write_text(json.dumps(dataset.description))
+    monkeypatch.setattr("nightune.tasks.opened_alone.Predictor.open", lambda _: predictor)
+    monkeypatch.setattr("nightune.tasks.opened_alone.read_dataset", lambda _: dataset)
+    monkeypatch.setattr("nightune.tasks.opened_alone.devices", lambda: ("", ["CPU:0"]))
+    monkeypatch.setattr("nightune.tasks.opened_alone.open_in_fresh_process", lambda _, rows: Opened(rows, "", ()))
+    assert opens_alone(Any, dataset, tmp_path, held.weighing()).passed  # type: ignore[arg-type] - no study is read

@@ -72,6 +72,8 @@ SIGNED, NUMBERED_CLASSES = "x, 2 * two - 1", "(lambda x, y: (x, np.unique(y, ret
 SQUARES = "ops.mean((ops.reshape(y_true, (ops.shape(y_pred)[0], -1)) - y_pred) ** 2, axis=-1)"
 IDS, LONG_IDS = f"{GRID} + 2**40", f"{GRID}.astype(object) + 2**70"
 ABSOLUTE = "ops.mean(ops.abs(y_true - y_pred), axis=-1)"
+FIRST = "ops.abs(y_true[:, 0] - y_pred[:, 0])"
+GRADES = "ops.sum(ops.softplus(ops.where(y_true > ops.arange(2, dtype='float32'), -y_pred, y_pred)), axis=-1)"
 OWN = "import keras\nfrom keras import ops\n\ndef own(y_true, y_pred):\n    return {}\n"
 JOINED = "parts = [layers.Dense(1)(hidden) for _ in range(2)]; model = keras.Model(inputs, layers.Concatenate()(parts))"
 POSITIONS = "x, rng.integers(0, 3, (60, 2, 2))"
@@ -189,14 +191,29 @@ CASES: dict[str, Case] = {
     "fewer outputs than targets": (
         {"load": "x, several", "data": REGRESSION, "net": outputs("1")},
         "of your own",
-        [{"own": OWN.format(ABSOLUTE), "training": 'loss = "own.py:own"'}, {"net": outputs()}],
+        [{"own": OWN.format(FIRST), "training": 'loss = "own.py:own"'}, {"net": outputs()}],
+    ),
+    "a broadcast": (
+        {"load": AMOUNT, "net": outputs("3"), "own": OWN.format(ABSOLUTE), "training": 'loss = "own.py:own"'},
+        "broadcasting",
+        [{"net": outputs()}, {"training": 'loss = "own.py:own"\noutputs = "parameters"'}],
+    ),
+    "quantities of another number": (
+        {
+            "load": AMOUNT,
+            "net": outputs("2"),
+            "own": OWN.format(FIRST),
+            "training": 'loss = "own.py:own"\noutputs = "quantities"',
+        },
+        'outputs = "parameters"',
+        [{"training": 'loss = "own.py:own"\noutputs = "parameters"'}, {"net": outputs()}],
     ),
     "scaled targets of parameters": (
         {
             "load": AMOUNT,
             "data": "scale_target = true",
             "net": outputs("2"),
-            "own": OWN.format(ABSOLUTE),
+            "own": OWN.format(FIRST),
             "training": 'loss = "own.py:own"',
         },
         "remove it",
@@ -208,9 +225,9 @@ CASES: dict[str, Case] = {
         [{"own": OWN.format(ABSOLUTE), "training": 'outputs = "parameters"\nloss = "own.py:own"'}, {"training": ""}],
     ),
     "thresholds between grades": (
-        {"net": outputs("2"), "own": OWN.format(SQUARES), "training": 'loss = "own.py:own"'},
+        {"net": outputs("2"), "own": OWN.format(GRADES), "training": 'loss = "own.py:own"'},
         'task = "regression"',
-        [{"data": REGRESSION}, {"net": outputs()}],
+        [{"data": REGRESSION}, {"net": outputs(), "own": OWN.format(SQUARES)}],
     ),
     "a list of units": (
         {"net": "", "model": 'architecture = "mlp"\nunits = [16]'},
