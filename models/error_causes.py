@@ -38,9 +38,11 @@ def users_line(error: BaseException, folder: Path) -> str:
     """
     folder = folder.resolve()
     for each in _chain(error):
-        if isinstance(each, SyntaxError) and each.filename and _is_in(Path(each.filename), folder):
+        if isinstance(each, SyntaxError) and each.filename and is_own_file(Path(each.filename), folder):
             return f"line {each.lineno} of {Path(each.filename).name}"
-        frames = [frame for frame in traceback.extract_tb(each.__traceback__) if _is_in(Path(frame.filename), folder)]
+        frames = [
+            frame for frame in traceback.extract_tb(each.__traceback__) if is_own_file(Path(frame.filename), folder)
+        ]
         if frames:
             return f"line {frames[-1].lineno} of {Path(frames[-1].filename).relative_to(folder)}"
     return ""
@@ -85,5 +87,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     return reversed(chain)
 
 
-def _is_in(file: Path, folder: Path) -> bool:
+def is_own_file(file: Path, folder: Path) -> bool:
+    """True if a file is in the folder or below it, and not of an installed package there (a virtual environment)."""
     return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts

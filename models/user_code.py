@@ -8,12 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import cause_of, is_own_file, users_line
 from nightune.models.errors import InputError
 from nightune.models.kept_code import KeptLoader, keep, kept_digest, kept_files
 from nightune.models.named_files import named_files
@@ -155,7 +154,8 @@ def folder_on_path(folder: Path) -> Iterator[None]:
 
     No bytecode is written: it identifies a source by its time in seconds and its size, which misses quick edits.
     """
-    last = next(reversed(sys.modules))
+    folder = folder.absolute()  # as the files of its modules are
+    before = list(sys.modules)
     writes_no_bytecode = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
@@ -163,17 +163,29 @@ def folder_on_path(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = writes_no_bytecode
+        _neighbours.update(_imported_since(before, folder))
         with suppress(ValueError):  # the user's code may have removed it
             sys.path.remove(str(folder))
-        # Modules are in the order of their imports. No set of them all: a metric is computed thousands of times.
-        imported = takewhile(lambda name: name != last, reversed(list(sys.modules)))
-        _neighbours.update(name for name in imported if lies_in(folder, sys.modules[name]))
+
+
+def _imported_since(before: list[str], folder: Path) -> list[str]:
+    """Return the names of the folder's modules that were not imported before.
+
+    A metric is computed thousands of times and seldom imports anything: equal lists are compared without a set of them.
+    """
+    names = list(sys.modules)
+    if names == before:
+        return []
+    # Another thread may take back a failed import.
+    modules = {name: sys.modules.get(name) for name in set(names) - set(before)}
+    return [name for name, module in modules.items() if module is not None and lies_in(folder, module)]
 
 
 def lies_in(folder: Path, module: ModuleType) -> bool:
-    """True if a module's file is in the folder or below it."""
+    """True if a module's file, or a package without `__init__.py`, is the folder's own: not of an environment there."""
     file = getattr(module, "__file__", None)
-    return file is not None and Path(file).is_relative_to(folder)
+    places = getattr(module, "__path__", ()) if file is None else (file,)
+    return any(isinstance(place, str) and is_own_file(Path(place), folder) for place in places)
 
 
 def _import(file: Path, key: str) -> ModuleType:

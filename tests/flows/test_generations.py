@@ -11,7 +11,7 @@ from nightune.tasks.reporting.sweep_report import SweepReport
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tuning.trial import Status
 from tests.flows.test_model_rounds import PLAIN, trained
-from tests.flows.test_rungs import points
+from tests.flows.test_rungs import interrupt_at_epoch, points
 
 pytestmark = pytest.mark.usefixtures("plain_flows", "store_root")
 
@@ -35,20 +35,6 @@ def tune(study: Path, engine: str) -> SweepReport:
 
 def curves(store: Path, report: SweepReport) -> list[Any]:
     return [points(store, report, name) for name in ("val_loss", "learning_rate", "objective")]
-
-
-def interrupt_at_epoch(epoch: int, patch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C in the first training that gets so far, in any engine."""
-    from nightune.models.training import loop
-
-    run_some = loop._run_some
-
-    def run_or_stop(engine: Any, state: Any, controller: Any, plan: Any, until: int) -> Any:
-        if plan.epoch == epoch:
-            raise KeyboardInterrupt
-        return run_some(engine, state, controller, plan, until)
-
-    patch.setattr(loop, "_run_some", run_or_stop)
 
 
 @pytest.mark.parametrize(

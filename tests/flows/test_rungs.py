@@ -74,17 +74,17 @@ def test_the_best_of_a_rung_continue_also_after_a_stop_and_each_has_one_curve(
 
 
 def interrupt_at_epoch(epoch: int, patch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C in the first training that gets so far."""
-    from nightune.models.engines.fit.engine import FitEngine
+    """Press Ctrl-C in the first training that gets so far, in any engine."""
+    from nightune.models.training import loop
 
-    run_epoch = FitEngine.run_epoch
+    run_some = loop._run_some
 
-    def run_or_stop(engine: Any, state: Any, plan: Any) -> Any:
+    def run_or_stop(engine: Any, state: Any, controller: Any, plan: Any, until: int) -> Any:
         if plan.epoch == epoch:
             raise KeyboardInterrupt
-        return run_epoch(engine, state, plan)
+        return run_some(engine, state, controller, plan, until)
 
-    patch.setattr(FitEngine, "run_epoch", run_or_stop)
+    patch.setattr(loop, "_run_some", run_or_stop)
 
 
 def trained_epochs(curves: dict[int, list[tuple[int, float]]]) -> dict[int, int]:

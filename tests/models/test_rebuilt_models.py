@@ -159,6 +159,16 @@ def test_a_model_is_rebuilt_with_equal_answers(name: str, saved: Callable[..., A
     assert parameter_count(archive) == model.count_params()
 
 
+def test_modules_of_packages_without_init_are_carried(saved: Callable[..., Any], tmp_path: Path) -> None:
+    net = HEAD + "from plain_blocks import gates\n" + BUILD.replace("Gate(units)", "gates.Gate(units)")
+    model, archive = saved({"net.py": net, "plain_blocks/gates.py": HEAD + GATE})
+    expected = answers(model)
+    remove(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("plain_blocks")]:  # as in a fresh process
+        del sys.modules[name]
+    np.testing.assert_array_equal(answers(load(archive)), expected)
+
+
 def test_modules_and_data_files_of_the_folder_are_carried(saved: Callable[..., Any], tmp_path: Path) -> None:
     np.save(tmp_path / "scale.npy", np.float32([2.0]))
     (tmp_path / "unused.py").write_text("")

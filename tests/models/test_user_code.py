@@ -1,10 +1,12 @@
+import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from nightune.models.errors import InputError
-from nightune.models.user_code import call_function, load_function, source_digest
+from nightune.models.user_code import call_function, folder_on_path, load_function, source_digest
 
 KEY = "model.architecture"
 
@@ -71,6 +73,48 @@ def test_edited_neighbour_is_imported_again(folder):
     write(folder, "code.py", "from edited_neighbour import VALUE\ndef f():\n    return VALUE\n")
     load_function("code.py:f", folder, KEY)
     write(folder, "edited_neighbour.py", "VALUE = 2\n")
+    assert load_function("code.py:f", folder, KEY)() == 2
+
+
+def test_modules_of_packages_without_init_are_not_mixed_up(folder):
+    for name, factor in [("first", 3), ("second", 5)]:
+        write(folder, f"{name}/plain_package/factors.py", f"FACTOR = {factor}\n")
+        write(
+            folder, f"{name}/code.py", "from plain_package import factors\ndef factor():\n    return factors.FACTOR\n"
+        )
+    assert load_function("first/code.py:factor", folder, KEY)() == 3
+    assert load_function("second/code.py:factor", folder, KEY)() == 5
+
+
+def test_neighbours_of_relative_folders_are_not_mixed_up(folder, monkeypatch):
+    values = []
+    for name in ("first", "second"):
+        write(folder, f"{name}/late_here.py", f"NAME = {name!r}\n")
+        write(folder, f"{name}/code.py", "def f():\n    pass\n")
+        monkeypatch.chdir(folder / name)
+        load_function("code.py:f", Path(), KEY)
+        with folder_on_path(Path()):
+            values.append(importlib.import_module("late_here").NAME)
+    assert values == ["first", "second"]
+
+
+def test_installed_packages_below_the_folder_are_imported_once(folder, monkeypatch):
+    write(folder, ".venv/lib/site-packages/installed_below.py", "VALUE = object()\n")
+    monkeypatch.syspath_prepend(folder / ".venv/lib/site-packages")
+    for name in ("first", "second"):
+        write(folder, f"{name}.py", "import installed_below\ndef value():\n    return installed_below.VALUE\n")
+    values = [load_function(f"{name}.py:value", folder, KEY)() for name in ("first", "second")]
+    assert values[0] is values[1]
+
+
+def test_a_neighbour_is_noticed_if_an_import_of_another_thread_ends_after_it(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "begun_before", ModuleType("begun_before"))
+    write(folder, "noticed_neighbour.py", "VALUE = 1\n")
+    with folder_on_path(folder):
+        importlib.import_module("noticed_neighbour")
+        sys.modules["begun_before"] = sys.modules.pop("begun_before")  # the end of an import moves a module to the end
+    write(folder, "noticed_neighbour.py", "VALUE = 2\n")
+    write(folder, "code.py", "from noticed_neighbour import VALUE\ndef f():\n    return VALUE\n")
     assert load_function("code.py:f", folder, KEY)() == 2
 
 
