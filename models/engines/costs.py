@@ -98,10 +98,11 @@ class _Prices:
 
     def _of_all(self, work: PlannedWork, epoch: Sequence[float]) -> _Estimate:
         programs = _programs(self.engine, self.recipes, work)
-        compiling = (programs - 1) * max(0.0, self.seconds.first - self.seconds.compiled)
+        seconds = self.seconds
+        compiling = (programs - 1) * max(0.0, seconds.first - seconds.compiled)
         compiled, fit = (
             self.members * (work.trials * each + work.epochs * more)
-            for each, more in zip((self.seconds.compiled, self.seconds.fit), epoch, strict=True)
+            for each, more in zip((seconds.compiled, seconds.fit), epoch, strict=True)
         )
         return _Estimate(work, programs, compiling, compiling + compiled, fit)
 

@@ -25,10 +25,6 @@ shares = 0.8 * np.eye(3)[three] + 0.2 * np.eye(3)[(three + 1) % 3]
 places, words = np.arange(240).reshape(60, 2, 2) % 3, np.array(["one two", "two"] * 30)[:, None]
 
 
-def normal(y_true, y_pred):
-    return ops.square((y_true[:, 0] - y_pred[:, 0]) / ops.exp(y_pred[:, 1])) / 2 + y_pred[:, 1]
-
-
 def ids(texts):
     vectorize = layers.TextVectorization(max_tokens=20, output_sequence_length=4)
     vectorize.adapt(texts)
@@ -163,16 +159,6 @@ CASES: dict[str, tuple[Case, list[Case]]] = {
     "parameters without names": (
         Case(parameters="**more", model="width = 9", word="width: int = 16"),
         [Case(parameters="width: int = 16", model="width = 9")],
-    ),
-    "parameters of a distribution": (
-        Case(load="x, x[:, 0]", outputs="layers.Dense(2)(inputs)", after=COMPILED("normal"), word="np.repeat"),
-        [
-            Case(
-                load="x, np.repeat(x[:, :1], 2, axis=1)",
-                outputs="layers.Dense(2)(inputs)",
-                after=COMPILED("normal"),
-            )
-        ],
     ),
     "shares of classes": (
         Case(load="x, shares", outputs=SOFTMAX, word='loss = "crossentropy"'),

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-WAITS = "nightune.waits_for_disk"  # of a connection; None before it is settled
+WAITS = "waits_for_disk"  # of a connection; None before it is settled
 
 _databases: set[Path] = set()
 _is_record: ContextVar[bool] = ContextVar("commits_are_of_a_record", default=False)
