@@ -93,9 +93,7 @@ def check_schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
 
 
 def _other_parameters(candidate: dict[str, Any], champion: dict[str, Any]) -> list[str]:
-    """Return how predictions differ if one of two versions answers parameters of a loss, which another loss gives other
-    meanings.
-    """
+    """Return how predictions differ if a version answers parameters of a loss, whose meaning is that loss's."""
     before, now = (
         f"{each['outputs']} of the loss {each.get('loss')}" if each.get(HAS_PARAMETERS) else "quantities of the target"
         for each in (champion, candidate)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
 from nightune.tuning.search.new_points import Point, Points, filled, new_points
 from nightune.tuning.search.observations import Observation, comparable
 from nightune.tuning.search.prior_mean import expected_scores
+from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.structures import KnownStructures
 from nightune.tuning.search.surrogate import Posterior
@@ -54,6 +56,11 @@ def gaussian_process(
     structures = KnownStructures(guidance.structure, taken)
     chosen = _greedy(model, len(known), len(pending), count, lambda gains: structures.best(gains, candidates))
     return filled([candidates[place] for place in chosen], space, taken, count, seed, among)
+
+
+def guided_gaussian_process(guidance: Guidance) -> Proposer:
+    """Return `gaussian_process` with what guides it beside results."""
+    return partial(gaussian_process, guidance=guidance)
 
 
 def candidates_of(

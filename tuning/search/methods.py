@@ -5,12 +5,11 @@ The budget of a method whose rounds are not all alike is in BUDGETS, in tuning/s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-from nightune.tuning.search.gaussian_process import gaussian_process
-from nightune.tuning.search.guidance import Guidance
-from nightune.tuning.search.proposals import GuidedProposer, Proposer
+from nightune.tuning.search.gaussian_process import guided_gaussian_process
+from nightune.tuning.search.guidance import NO_GUIDANCE, Guidance
+from nightune.tuning.search.proposals import Proposer
 from nightune.tuning.search.samplers import Sampler, grid, random
 from nightune.tuning.search.tree_parzen import tree_parzen
 
@@ -29,10 +28,10 @@ class SearchMethod:
     counted: str = ""
     own_count: str = ""
     sampler: Sampler = random  # of all points, or of the first round where others are proposed
-    # What proposes the points of later rounds from the results before: with guidance, one that expects an objective of
+    # What proposes the points of later rounds from the results before: by guidance, one that expects an objective of
     # each point.
     unguided: Proposer | None = None
-    guided: GuidedProposer | None = None
+    guided: Callable[[Guidance], Proposer] | None = None
     drops: Literal["never", "if asked", "always"] = "never"  # at a rung, where the best trials continue
     may_end_early: bool = False  # after any round: its trials do not depend on later ones
     is_distinct: bool = False  # trains no point twice where the space has few
@@ -40,7 +39,7 @@ class SearchMethod:
     @property
     def proposer(self) -> Proposer | None:
         """What proposes the points of later rounds; None where all are drawn."""
-        return self.guided or self.unguided
+        return self.guided_by(NO_GUIDANCE)
 
     @property
     def is_expecting(self) -> bool:
@@ -49,7 +48,7 @@ class SearchMethod:
 
     def guided_by(self, guidance: Guidance) -> Proposer | None:
         """Return the proposer, with what guides it if it expects an objective of each point."""
-        return self.unguided if self.guided is None else partial(self.guided, guidance=guidance)
+        return self.unguided if self.guided is None else self.guided(guidance)
 
 
 METHODS: dict[str, SearchMethod] = {
@@ -59,7 +58,7 @@ METHODS: dict[str, SearchMethod] = {
     "hyperband": SearchMethod(own_count="hyperband derives the number from its brackets", drops="always"),
     "gp": SearchMethod(
         "a search by a Gaussian process",
-        guided=gaussian_process,
+        guided=guided_gaussian_process,
         drops="if asked",
         may_end_early=True,
         is_distinct=True,
@@ -73,7 +72,7 @@ METHODS: dict[str, SearchMethod] = {
     ),
     "auto": SearchMethod(
         "an automatic search",
-        guided=gaussian_process,
+        guided=guided_gaussian_process,
         drops="if asked",
         may_end_early=True,
         is_distinct=True,

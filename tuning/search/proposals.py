@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from nightune.tuning.search.guidance import Guidance
 from nightune.tuning.search.new_points import Point, Points
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import SearchSpace
@@ -24,19 +23,4 @@ class Proposer(Protocol):
         count: int,
         seed: Sequence[int],
         among: Sequence[Point] | None = None,
-    ) -> Points: ...
-
-
-class GuidedProposer(Protocol):
-    """A `Proposer` that expects an objective of each point, by the results and by what guides it beside them."""
-
-    def __call__(
-        self,
-        space: SearchSpace,
-        observations: Sequence[Observation],
-        pending: Sequence[Point],
-        count: int,
-        seed: Sequence[int],
-        among: Sequence[Point] | None = None,
-        guidance: Guidance = ...,
     ) -> Points: ...

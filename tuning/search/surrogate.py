@@ -1,11 +1,12 @@
 """A Gaussian process of the objective: scikit-learn's, with lengths shared by columns and priors on its settings."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
+from cachetools import LRUCache, cached
 
 LIMIT_FITTED = 160  # points at most to fit lengths, signal and noise: beyond them these change little
 NOISE = (1e-4, 2.0)  # variance of the noise, where the scores' variance is 1; the same for the next two
@@ -42,6 +43,11 @@ class Surrogate:
         return Posterior(mean, covariance - self.noise * np.eye(len(places)), self.noise)
 
 
+def _identity(*arrays: np.ndarray) -> tuple[object, ...]:
+    return tuple((each.shape, each.tobytes()) for each in arrays)
+
+
+@cached(LRUCache(maxsize=1), key=_identity, lock=Lock())
 def fitted(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Surrogate:
     """Fit a Gaussian process with a Matérn 5/2 kernel to scores of mean 0 and variance 1.
 
@@ -49,30 +55,6 @@ def fitted(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Surrogat
     the largest posterior density, fitted to the first `LIMIT_FITTED` rows. The last one is kept: what proposes a round
     is also asked what it expects of it.
     """
-    return _fitted(_Rows(rows, scores, groups))
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """What a process is fitted to; equal if all numbers are."""
-
-    rows: np.ndarray
-    scores: np.ndarray
-    groups: np.ndarray
-
-    @cached_property
-    def _identity(self) -> tuple[object, ...]:
-        return self.rows.shape, self.rows.tobytes(), self.scores.tobytes(), self.groups.tobytes()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Rows) and self._identity == other._identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-
-@lru_cache(maxsize=1)
-def _fitted(given: _Rows) -> Surrogate:
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.gaussian_process import GaussianProcessRegressor  # noqa: PLC0415 - takes half a second
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel  # noqa: PLC0415
@@ -80,7 +62,6 @@ def _fitted(given: _Rows) -> Surrogate:
     def regressor(kernel: Any, optimizer: Any) -> Any:
         return GaussianProcessRegressor(kernel, alpha=1e-6, optimizer=optimizer)
 
-    rows, scores, groups = given.rows, given.scores, given.groups
     lengths = np.full(rows.shape[1], np.exp(_length_mean(groups)))
     start = ConstantKernel(1.0, SIGNAL) * Matern(lengths, LENGTH, nu=2.5) + WhiteKernel(0.1, NOISE)
     few = slice(None, LIMIT_FITTED)
