@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from arena import EPOCHS, Arena
+from confirmed_winners import confirmed_winners
 
 from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.simulator import Leader, Training, confirmed_best, finalists, simulate, within_budget
+from nightune.tuning.simulator import Leader, Training, simulate
 from nightune.tuning.study.search_section import SearchSection
-from nightune.tuning.study.sections import ConfirmationSection, counts_after
 from nightune.tuning.trial import Value
 
 TRIALS = 256
@@ -27,20 +27,9 @@ def nightune(arena: Arena, seed: int) -> Iterator[Training]:
 
 
 def winners(arena: Arena, seed: int, trainings: Iterator[Training], marks: Sequence[int]) -> Iterator[Leader | None]:
-    """Yield the finalist that `[confirmation]` finds best, by its defaults, in each of these total numbers of epochs.
-
-    The trainings of the confirmation are part of them.
-    """
-
-    def replicate_epochs(trials: int) -> int:
-        return EPOCHS * ConfirmationSection().after(trials).trainings
-
-    longest = list(within_budget(trainings, marks[-1], lambda trials: 0))
-    for mark in marks:
-        held = list(within_budget(longest, mark, replicate_epochs))
-        most, replicates = counts_after(len({each.trial for each in held}))
-        # A draw of its own for each seed, none of which are those of the judge.
-        yield confirmed_best(finalists(held, most, "minimize"), arena.bank(seed), replicates, 1 + seed)
+    """Yield the winner of the confirmation in each of these total numbers of epochs, its own trainings among them."""
+    draw = 1 + seed  # of its own for each seed, and not of the judge
+    return (found for (found,) in confirmed_winners(trainings, arena.bank(seed), EPOCHS, marks, [draw]))
 
 
 def random(arena: Arena, seed: int) -> Iterator[Training]:

@@ -24,22 +24,13 @@ import bank_tasks
 import hpo_tables
 import lcbench
 import numpy as np
+from confirmed_winners import confirmed_winners, replicate_epochs
 
 from nightune.tuning.search.prior_mean import PriorMean
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.simulator import (
-    Bank,
-    Leader,
-    Training,
-    confirmed_best,
-    finalists,
-    leaders,
-    simulate,
-    within_budget,
-)
+from nightune.tuning.simulator import Bank, Leader, Training, leaders, simulate
 from nightune.tuning.study.budgets import brackets, largest_cost_epochs
 from nightune.tuning.study.search_section import SearchSection
-from nightune.tuning.study.sections import ConfirmationSection, counts_after
 from nightune.tuning.trial import Params, Value
 
 OWN_BANKS = ("bank", "bank-nearest")
@@ -94,7 +85,7 @@ def search_of(method: str, task: Task, epochs: int, is_confirmed: bool) -> Searc
     fitting = None
     for trials in count(2):
         section = SearchSection.model_validate({**settings, "trials": trials})
-        room = epochs - (_replicate_epochs(task, trials) if is_confirmed else 0)
+        room = epochs - (replicate_epochs(task.epochs, trials) if is_confirmed else 0)
         if largest_cost_epochs(brackets(section, task.space)) > room:
             break
         fitting = section
@@ -114,7 +105,8 @@ def regrets(
     for part in [(mark,) for mark in marks] if method in SIZED else [marks]:
         search = search_of(method, task, part[-1], draws > 0)
         trainings = iter(()) if search is None else _noted(simulate(search, bank, seed, first, prior), points)
-        for found in _winners(trainings, task, bank, part, draws) if draws else _leaders(trainings, task, part):
+        winners = confirmed_winners(trainings, bank, task.epochs, part, range(draws))
+        for found in winners if draws else _leaders(trainings, task, part):
             regret = [float("nan") if each is None else task.regret(each.point) for each in found]
             yield sum(regret) / len(regret)
 
@@ -127,23 +119,6 @@ def _noted(trainings: Iterator[Training], points: dict[int, Params]) -> Iterator
 
 def _leaders(trainings: Iterator[Training], task: Task, marks: Sequence[int]) -> Iterator[list[Leader | None]]:
     return ([each] for each in leaders(trainings, marks, task.direction))
-
-
-def _winners(
-    trainings: Iterator[Training], task: Task, bank: Bank, marks: Sequence[int], draws: int
-) -> Iterator[list[Leader | None]]:
-    """Yield the confirmed winners of each total number of epochs."""
-    longest = list(within_budget(trainings, marks[-1], lambda trials: 0))
-    for mark in marks:
-        held = list(within_budget(longest, mark, lambda trials: _replicate_epochs(task, trials)))
-        most, replicates = counts_after(len({each.trial for each in held}))
-        best = finalists(held, most, task.direction)
-        yield [confirmed_best(best, bank, replicates, draw) for draw in range(draws)]
-
-
-def _replicate_epochs(task: Task, trials: int) -> int:
-    """Return the epochs of the confirmation after so many trials."""
-    return task.epochs * ConfirmationSection().after(trials).trainings
 
 
 def main() -> None:
